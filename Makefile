@@ -1,0 +1,34 @@
+# Both commands work on a machine with nothing but Python 3.11: they make .venv and install what they need.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: study test bench lint clean
+
+study: .venv/study.done
+	$(BIN)/dropscope study bikeshare
+
+test: lint
+	$(BIN)/pytest -n auto --dist loadfile
+
+lint: .venv/dev.done
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/dev.done
+	$(BIN)/python benchmarks/masks.py
+	$(BIN)/python benchmarks/stack.py
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/study.done: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[study]'
+	touch $@
+
+.venv/dev.done: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@ .venv/study.done
+
+clean:
+	rm -rf .venv build *.egg-info

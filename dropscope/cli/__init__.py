@@ -1,0 +1,37 @@
+"""The command line: `dropscope study`."""
+
+import sys
+
+import typer
+
+from dropscope import __version__
+from dropscope.cli.study_command import study
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def dropscope(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+) -> None:
+    """The dropout workbench for PyTorch."""
+
+
+app.command("study")(study)
+
+
+def main() -> None:
+    """Run the command line; what goes wrong is one line on stderr and exit code 2."""
+    try:
+        app()
+    except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
+        sys.stderr.write(f"dropscope: error: {' '.join(str(error).split())}\n")
+        sys.exit(2)

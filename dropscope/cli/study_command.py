@@ -1,0 +1,150 @@
+"""`dropscope study`: parse, run, print. Nothing heavy is imported before the arguments are read."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dropscope.errors import closest
+
+__all__ = ["study"]
+
+
+def study(
+    table: Annotated[str, typer.Argument(help="A CSV, TSV or Parquet file, or the name of a bundled table.")],
+    target: Annotated[str | None, typer.Option(help="Column to predict (bundled tables know theirs).")] = None,
+    task: Annotated[str | None, typer.Option(help="auto, regression or classification.")] = None,
+    metric: Annotated[str | None, typer.Option(help="rmse, mae; log_loss, error, balanced_error.")] = None,
+    p_input: Annotated[str | None, typer.Option(metavar="P,P,...", help="Rates studied on the inputs.")] = None,
+    p_hidden: Annotated[str | None, typer.Option(metavar="P,P,...", help="Rates studied after hidden layers.")] = None,
+    pair: Annotated[list[str] | None, typer.Option(metavar="P_IN,P_HID", help="Rates studied together.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Trials of each arm (5).")] = None,
+    study_seed: Annotated[int | None, typer.Option(help="Seed of the test cut (0).")] = None,
+    epochs: Annotated[str, typer.Option(metavar="auto|N", help="Epochs, or plan them for the time.")] = "auto",
+    max_seconds: Annotated[float | None, typer.Option(help="Time that `--epochs auto` plans for (180).")] = None,
+    width: Annotated[int | None, typer.Option(help="Units of a hidden layer (128).")] = None,
+    depth: Annotated[int | None, typer.Option(help="Hidden layers (3).")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows of an update (100).")] = None,
+    lr: Annotated[str | None, typer.Option(metavar="LR,LR,...", help="Learning rates (0.001).")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="adamw, adam or sgd.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(help="Weight decay (0).")] = None,
+    patience: Annotated[int | None, typer.Option(help="Epochs without a better stop loss (15).")] = None,
+    max_order: Annotated[int | None, typer.Option(help="Interaction orders shown one by one (3).")] = None,
+    budget: Annotated[int | None, typer.Option(help="Evaluations for the spectrum of a network (50000).")] = None,
+    test: Annotated[float | None, typer.Option(help="Share of test rows (0.2).")] = None,
+    fractions: Annotated[str | None, typer.Option(metavar="FIT,STOP,SELECT", help="Of the rest (.6,.2,.2).")] = None,
+    split_column: Annotated[str | None, typer.Option(help="Column of `train` and `test`.")] = None,
+    group_column: Annotated[str | None, typer.Option(help="Rows of one value stay together.")] = None,
+    time_column: Annotated[str | None, typer.Option(help="Cut by time: later rows test earlier ones.")] = None,
+    categorical: Annotated[list[str] | None, typer.Option(metavar="COLUMN,...", help="Numbers that are names.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(metavar="COLUMN,...", help="Columns to leave out.")] = None,
+    allow_leak: Annotated[bool, typer.Option("--allow-leak", help="Study even if columns give the target.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the results (studies/TABLE).")] = None,
+    fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Start over, or go on (the default).")] = False,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Measure how much dropout a table and a network should have, where, and why."""
+    given = {
+        "task": task, "metric": metric, "p_input": _numbers("p_input", p_input), "p_hidden": _numbers("p_hidden", p_hidden),
+        "pair": _pairs(pair), "seeds": seeds, "study_seed": study_seed, "epochs": _epochs(epochs),
+        "max_seconds": max_seconds, "width": width, "depth": depth, "batch_size": batch_size, "lr": _numbers("lr", lr),
+        "optimizer": optimizer, "weight_decay": weight_decay, "patience": patience, "max_order": max_order,
+        "budget": budget, "test": test, "fractions": _numbers("fractions", fractions), "split_column": split_column,
+        "group_column": group_column, "time_column": time_column, "categorical": _columns(categorical),
+        "drop": _columns(drop), "allow_leak": allow_leak or None, "device": device,
+    }  # fmt: skip
+    options = {name: value for name, value in given.items() if value is not None}
+    _run(table, target, options, out=out, fresh=fresh, workers=workers, quiet=quiet, as_json=as_json)
+
+
+def _run(
+    table: str, target: str | None, options: dict[str, Any], *, out: Path | None, fresh: bool, workers: int, quiet: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    from dropscope.cli.display import Display, print_result
+    from dropscope.study import run
+    from dropscope.study.options import Options
+
+    Options.of(**options)  # wrong options are refused before anything is read
+    frame, target, options, name, source = _resolve(table, target, options)
+    out = out or Path("studies") / name
+    display = Display(quiet=quiet)
+    try:
+        with display:
+            result = run(
+                frame,
+                target,
+                out=out,
+                name=name,
+                source=source,
+                fresh=fresh,
+                workers=workers,
+                progress=display,
+                **options,
+            )
+            result = _write_report(result, out)
+    except KeyboardInterrupt:
+        sys.stderr.write(
+            f"\nInterrupted: {display.kept} finished trials are kept in {out}. The same command goes on.\n"
+        )
+        raise typer.Exit(130) from None
+    if as_json:
+        sys.stdout.write(json.dumps(result.summary()) + "\n")
+    else:
+        print_result(result)
+
+
+def _write_report(result: Any, out: Path) -> Any:
+    from dataclasses import replace
+
+    from dropscope.report import write_report
+
+    result = replace(result, files=(*write_report(result, out), *result.files))
+    result.save(out / "result.json")
+    return result
+
+
+def _resolve(table: str, target: str | None, options: dict[str, Any]) -> tuple[Any, str, dict[str, Any], str, str]:
+    """A file wins over a bundled table of the same name; a bundled table brings its target and options."""
+    from dropscope.data import bundled, names
+
+    path = Path(table)
+    if path.exists() or path.suffix or "/" in table:
+        if target is None:
+            raise ValueError("`--target` must name the column to predict.")
+        return path, target, options, path.name.partition(".")[0], str(path)
+    if table not in names():
+        raise ValueError(f"`{table}` is neither a file nor a bundled table: {closest(table, names())}")
+    kept = bundled(table)
+    return kept.table, target or kept.target, {**kept.options, **options}, table, kept.source
+
+
+def _epochs(text: str) -> int | None:
+    if text == "auto":
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(f"`epochs` must be `auto` or a whole number, got {text!r}.") from None
+
+
+def _numbers(name: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"`{name}` must be numbers separated by commas, got {text!r}.") from None
+
+
+def _pairs(texts: list[str] | None) -> tuple[tuple[float, ...], ...] | None:
+    return tuple(_numbers("pair", text) or () for text in texts) if texts else None
+
+
+def _columns(texts: list[str] | None) -> tuple[str, ...] | None:
+    return tuple(part.strip() for text in texts for part in text.split(",")) if texts else None

@@ -1,0 +1,12 @@
+"""The laws of random masks that every dropout method draws from, and the one fast sampler behind them.
+
+A law is a mask and a scale. `law.sample(shape)` is mask times scale and has mean one, so that dropout leaves
+expectations alone; `law.sample(shape, scaled=False)` is the bare mask: 0 and 1 for `Bernoulli`, as in the older
+texts. `per` names the axes that get their own draw, the others share it.
+"""
+
+from dropscope.masks.arguments import check_p, draw_shape
+from dropscope.masks.laws import Bernoulli, Concrete, Gaussian, Law, Uniform
+from dropscope.masks.sampler import drop, is_traced
+
+__all__ = ["Bernoulli", "Concrete", "Gaussian", "Law", "Uniform", "check_p", "draw_shape", "drop", "is_traced"]

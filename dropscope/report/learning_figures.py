@@ -1,0 +1,81 @@
+"""Figure of the loss by epoch."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from dropscope.report.picture import Figure, Line, Panel
+from dropscope.report.reading import number, shown_arms, target_name, trials_of
+from dropscope.study import StudyResult
+
+__all__ = ["learning_figure"]
+
+CURVES = {"fit": ("fit rows, while dropping", "orange"), "stop": ("stop rows, nothing dropped", "blue")}
+
+
+def learning_figure(result: StudyResult) -> Figure | None:
+    """Draw the loss on fit and stop rows by epoch: without dropout, for the advised arm and for the best one.
+
+    Args:
+        result: the study.
+
+    Returns:
+        The figure; None where nothing was trained.
+    """
+    shown = [(title, trials_of(result, arm)) for title, arm in shown_arms(result)]
+    values = [v for _, trials in shown for t in trials for kind in CURVES for v in _finite(t[f"{kind}_curve"])]
+    if not values:
+        return None
+    most = max(len(trial["stop_curve"]) for _, trials in shown for trial in trials)
+    low, high = min(values), _ceiling(shown, values)
+    y_range = (low - 0.05 * (high - low), high + 0.05 * (high - low))
+    ticks = {float(2**k): str(2**k) for k in range(int(math.log2(most)) + 1)}
+    panels = [
+        Panel(title, "epoch", _loss_label(result), _lines(trials), y_range, (0.92, most * 1.09), ticks, log_x=True)
+        for title, trials in shown
+    ]
+    epochs = [f"{np.median([t['best_epoch'] for t in trials]):g} ({title})" for title, trials in shown]
+    caption = (
+        "Bold: mean over seeds while all of them train. Thin: single seeds, on stop rows. Rings: the best epochs, at which the "
+        "networks are kept. The loss on fit rows is measured during the updates, with dropout, and so lies above that of the same "
+        "network at rest."
+    )
+    return Figure("learning", "Loss by epoch", f"Median best epoch: {', '.join(epochs)}.", caption, panels)
+
+
+def _lines(trials: list[dict[str, Any]]) -> list[Line]:
+    lines = []
+    for kind, (label, colour) in CURVES.items():
+        curves = [[number(v) for v in trial[f"{kind}_curve"]] for trial in trials]
+        if kind == "stop":
+            lines += [Line(_epochs(curve), curve, colour, width=1, opacity=0.3) for curve in curves]
+        common = min(map(len, curves))
+        mean = np.mean([curve[:common] for curve in curves], axis=0).tolist()
+        hover = [f"epoch {epoch:.0f}\n{label}: {loss:.4g}" for epoch, loss in zip(_epochs(mean), mean, strict=True)]
+        lines.append(Line(_epochs(mean), mean, colour, label, hover=hover, width=2.5))
+    ended = [trial for trial in trials if trial["best_epoch"]]
+    x = [float(trial["best_epoch"]) for trial in ended]
+    y = [number(trial["stop"]) for trial in ended]
+    hover = [f"seed {trial['seed']}\nbest epoch {trial['best_epoch']}: {number(trial['stop']):.4g}" for trial in ended]
+    return [*lines, Line(x, y, "ink", "best epoch of a seed", dash="", marker="ring", size=7, hover=hover)]
+
+
+def _epochs(curve: list[float]) -> list[float]:
+    return [float(epoch) for epoch in range(1, len(curve) + 1)]
+
+
+def _finite(curve: list[float | None]) -> list[float]:
+    return [value for value in map(number, curve) if math.isfinite(value)]
+
+
+def _ceiling(shown: list[tuple[str, list[dict[str, Any]]]], values: list[float]) -> float:
+    """Cut off a loss that explodes: nothing is worth showing far above where the networks begin."""
+    first = [curve[0] for _, trials in shown for t in trials for kind in CURVES if (curve := _finite(t[f"{kind}_curve"]))]
+    return min(max(values), 1.5 * max(first))
+
+
+def _loss_label(result: StudyResult) -> str:
+    if result.task == "classification":
+        return f"log-loss (nats), {target_name(result)}"
+    return f"mean square error (variance of {target_name(result, 16)} = 1)"

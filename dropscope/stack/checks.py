@@ -1,0 +1,61 @@
+"""The arguments of `train`, checked before anything is allocated: one clear line each."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dropscope.errors import closest
+from dropscope.stack.optimizer import OPTIMIZERS
+from dropscope.stack.shape import Member, Shape
+
+__all__ = ["check_numbers", "check_rows", "epoch_length"]
+
+
+def check_rows(x: Tensor, y: Tensor, members: Sequence[Member], shape: Shape) -> None:
+    """Check that rows, targets, members and shape fit together."""
+    if not members:
+        raise ValueError("`members` must hold at least one model, got none.")
+    if x.dim() != 2 or x.shape[1] != len(shape.columns):
+        raise ValueError(f"`x` must be (rows, {len(shape.columns)}), got {tuple(x.shape)}.")
+    if x.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"`x` must be float32 or float64, got {x.dtype}.")
+    if len(y) != len(x):
+        raise ValueError(f"`y` must have as many rows as `x` ({len(x)}), got {len(y)}.")
+
+    if shape.task == "regression":
+        if not y.is_floating_point() or y.shape != (len(x), 1):
+            raise ValueError(
+                f"`y` must be float of shape ({len(x)}, 1) for regression, got {y.dtype} {tuple(y.shape)}."
+            )
+    elif y.dtype != torch.int64 or y.dim() != 1:
+        raise ValueError(f"`y` must be int64 of shape ({len(x)},) for classification, got {y.dtype} {tuple(y.shape)}.")
+    elif not 0 <= int(y.min()) <= int(y.max()) < shape.outputs:
+        raise ValueError(f"`y` must hold labels in [0, {shape.outputs}), got {int(y.min())} to {int(y.max())}.")
+
+    for member in members:
+        for name, rows in (("fit", member.fit), ("stop", member.stop)):
+            if rows.dtype != torch.int64 or not 0 <= int(rows.min()) <= int(rows.max()) < len(x):
+                raise ValueError(f"`{name}` must hold int64 indices of rows in [0, {len(x)}), got {rows}.")
+
+
+def check_numbers(optimizer: str, **counts: int) -> None:
+    """Check the optimizer's name, and that every count is at least one."""
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(f"`optimizer` must be a known name, got {optimizer!r}: {closest(optimizer, [*OPTIMIZERS])}")
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"`{name}` must be at least 1, got {count}.")
+
+
+def epoch_length(members: Sequence[Member], batch_size: int, steps_per_epoch: int | None) -> int:
+    """Return the steps per epoch, which may not depend on which models happen to share a stack."""
+    if steps_per_epoch is not None:
+        return steps_per_epoch
+    counts = {len(member.fit) for member in members}
+    if len(counts) > 1:
+        raise ValueError(
+            f"`steps_per_epoch` must be given where models have different numbers of fit rows, got "
+            f"{min(counts)} to {max(counts)} rows."
+        )
+    return max(1, counts.pop() // batch_size)

@@ -1,0 +1,120 @@
+"""One training step of a stack, forward and backward written by hand on memory that is allocated once.
+
+Per layer l, with keep-masks m and scales s = 1 / (1 - p) of each model:
+
+    a_0 = s_input m_0 x,    a_l = s_hidden m_l relu(a_{l-1} W_l + b_l),    z = a_depth W + b
+
+A mask is a select, not a product: what is dropped is 0 even where the value is infinite. Both relu and mask have
+derivative s where a_l > 0 and 0 elsewhere, so that the backward pass needs a_l alone.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dropscope.stack.layout import Parameters, affine
+from dropscope.stack.noise import Step
+from dropscope.stack.shape import Shape
+
+__all__ = ["Network", "row_losses"]
+
+# threshold_backward(value, gate, t) is value where gate > t, else 0: one pass on CPU, where torch.where takes many.
+select_ = torch.ops.aten.threshold_backward.grad_input
+
+
+def row_losses(z: Tensor, y: Tensor, shape: Shape) -> Tensor:
+    """The loss of every row: z (models, rows, outputs, perhaps padded), y (models, rows)."""
+    if shape.task == "regression":
+        return (z[..., 0] - y).square()
+    return -functional.log_softmax(z[..., : shape.outputs], 2).gather(2, y.unsqueeze(2)).squeeze(2)
+
+
+class Network:
+    """A stack in training.
+
+    Args:
+        parameters: the stack's weights and biases, padded.
+        shape: what the models share.
+        batch_size: rows per step.
+        p_input: probability of dropping a table column, one per model (models, 1, 1).
+        p_hidden: the same for hidden units.
+    """
+
+    def __init__(
+        self, parameters: Parameters, shape: Shape, batch_size: int, p_input: Tensor, p_hidden: Tensor
+    ) -> None:
+        self.shape = shape
+        self.batch_size = batch_size
+        self.parameters = parameters
+        self.gradients = parameters.zeros_like()
+        self.p_input, self.p_hidden = p_input, p_hidden
+        self.scale_input, self.scale_hidden = 1 / (1 - p_input), 1 / (1 - p_hidden)
+
+        models, inputs, _ = parameters.weights[0].shape
+        width = parameters.weights[0].shape[2]
+        new = parameters.weights[0].new_empty
+        self.activations = [new(models, batch_size, size) for size in (inputs, *[width] * shape.depth)]
+        self.scratch = [new(models, batch_size, width) for _ in range(2)]
+
+    def select(self, models: Tensor) -> "Network":
+        """Go on with some of the models."""
+        return Network(
+            self.parameters.select(models),
+            self.shape,
+            self.batch_size,
+            self.p_input.index_select(0, models),
+            self.p_hidden.index_select(0, models),
+        )
+
+    def step(self, x: Tensor, y: Tensor, noise: Step) -> Tensor:
+        """Fill the gradients of the mean loss of each model's batch.
+
+        Args:
+            x: all rows (rows, inputs), padded.
+            y: their targets (rows,).
+            noise: which rows and which units each model uses.
+
+        Returns:
+            The loss of each model, with dropout.
+        """
+        z = self._forward(x, noise)
+        targets = y.index_select(0, noise.rows.view(-1)).view(noise.rows.shape)
+        losses = row_losses(z, targets, self.shape).mean(1)
+        self._backward(self._output_gradient(z, targets))
+        return losses
+
+    def _forward(self, x: Tensor, noise: Step) -> Tensor:
+        a = self.activations[0]
+        torch.index_select(x, 0, noise.rows.view(-1), out=a.view(-1, a.shape[2]))
+        select_(a, noise.inputs, 0, grad_input=a).mul_(self.scale_input)
+
+        layers = zip(self.parameters.weights, self.parameters.biases, self.activations[1:], noise.hidden, strict=False)
+        for weight, bias, out, keep in layers:
+            affine(a, weight, bias, out=out).relu_()
+            a = select_(out, keep, 0, grad_input=out).mul_(self.scale_hidden)
+        return affine(a, self.parameters.weights[-1], self.parameters.biases[-1])
+
+    def _output_gradient(self, z: Tensor, y: Tensor) -> Tensor:
+        if self.shape.task == "regression":
+            return (z[..., 0] - y).mul_(2 / self.batch_size).unsqueeze(2)
+        g = torch.zeros_like(z)
+        classes = g[..., : self.shape.outputs]
+        classes.copy_(functional.softmax(z[..., : self.shape.outputs], 2))
+        classes.scatter_add_(2, y.unsqueeze(2), torch.full_like(y, -1, dtype=z.dtype).unsqueeze(2))
+        return g.div_(self.batch_size)
+
+    def _backward(self, g: Tensor) -> None:
+        for layer in reversed(range(self.shape.depth + 1)):
+            a, out = self.activations[layer], self.scratch[layer % 2]
+            weight, bias = self.parameters.weights[layer], self.gradients.biases[layer]
+            torch.sum(g, 1, keepdim=True, out=bias[..., : g.shape[2]])
+
+            if weight.shape[1] == 1:
+                torch.sum(torch.mul(a, g, out=out), 1, keepdim=True, out=self.gradients.weights[layer])
+                torch.mul(g, weight, out=out)
+            else:
+                torch.bmm(a.transpose(1, 2), g, out=self.gradients.weights[layer])
+                if layer > 0:
+                    torch.bmm(g, weight.transpose(1, 2), out=out)
+            if layer > 0:
+                g = select_(out, a, 0, grad_input=out).mul_(self.scale_hidden)

@@ -1,0 +1,177 @@
+"""The training loop of a stack: every model trains on its own terms and leaves when it is done."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from dropscope.stack.checks import check_numbers, check_rows, epoch_length
+from dropscope.stack.layout import initial, outputs, pad_columns, stacked
+from dropscope.stack.network import Network
+from dropscope.stack.noise import Batches, Noise
+from dropscope.stack.optimizer import StackOptimizer
+from dropscope.stack.record import Record, StopLoss
+from dropscope.stack.shape import Fitted, Member, Shape
+
+__all__ = ["train"]
+
+
+class Stack:
+    """The models in training and all that moves with them, in the order of their (lr, weight decay).
+
+    `models` holds each one's position in `members`, or None for a passenger: a model that only keeps the stack at
+    two, trains along and is never recorded.
+    """
+
+    def __init__(
+        self, x: Tensor, y: Tensor, members: Sequence[Member], shape: Shape, optimizer: str, batch_size: int
+    ) -> None:
+        order = sorted(range(len(members)), key=lambda i: (members[i].lr, members[i].weight_decay))
+        self.models: list[int | None] = [*order] if len(order) > 1 else [0, None]
+        stack = [members[i] for i in (order if len(order) > 1 else [0, 0])]
+        generators = [Generator().manual_seed(member.seed) for member in stack]
+        parameters = stacked([initial(shape, generator) for generator in generators], x.dtype, x.device)
+
+        self.x = pad_columns(x)
+        self.y = y.view(-1)
+        self.shape = shape
+        batches = [Batches(member.fit, generator) for member, generator in zip(stack, generators, strict=True)]
+        self.noise = Noise(stack, batches, shape, batch_size, x.dtype)
+        p_input, p_hidden = (
+            x.new_tensor([getattr(member, name) for member in stack]).view(-1, 1, 1) for name in ("p_input", "p_hidden")
+        )
+        self.network = Network(parameters, shape, batch_size, p_input, p_hidden)
+        settings = [(member.lr, member.weight_decay) for member in stack]
+        self.optimizer = StackOptimizer(optimizer, parameters.tensors(), self.network.gradients.tensors(), settings)
+        self.stop_loss = StopLoss(stack, x.device)
+        self.best = parameters.select(torch.arange(len(stack), device=x.device))
+
+    def epoch(self, steps: int) -> tuple[list[float], list[float]]:
+        """Train every model for so many steps; return the mean training losses and the stop losses."""
+        total = torch.zeros(len(self.models), dtype=torch.float64, device=self.x.device)
+        for _ in range(steps):
+            total += self.network.step(self.x, self.y, self.noise.step(self.x.device))
+            self.optimizer.step()
+        stop = self.stop_loss(self.network.parameters, self.x, self.y, self.shape)
+        return (total / steps).tolist(), stop.tolist()
+
+    def keep_best(self, improved: Sequence[int]) -> None:
+        """Remember the present weights of the models at these places."""
+        places = torch.tensor(improved, dtype=torch.int64, device=self.x.device)
+        for best, now in zip(self.best.tensors(), self.network.parameters.tensors(), strict=True):
+            best.index_copy_(0, places, now.index_select(0, places))
+
+    def shrink(self, places: list[int]) -> None:
+        """Go on with the models at these places; a last one takes a passenger along."""
+        staying = set(places)
+        if len(places) == 1:
+            places = sorted([*places, 1 if places[0] == 0 else 0])
+        self.models = [self.models[place] if place in staying else None for place in places]
+
+        index = torch.tensor(places, device=self.x.device)
+        self.noise.keep(places)
+        self.network = self.network.select(index)
+        self.optimizer = self.optimizer.select(
+            self.network.parameters.tensors(), self.network.gradients.tensors(), index
+        )
+        self.stop_loss.select(index)
+        self.best = self.best.select(index)
+
+    def predict(self, x: Tensor) -> Tensor:
+        """Outputs (models, rows, outputs) of the recorded models on shared rows, without dropout."""
+        shared = pad_columns(x.to(self.x)).expand(len(self.models), -1, -1)
+        recorded = [place for place, model in enumerate(self.models) if model is not None]
+        return outputs(self.network.parameters, shared)[recorded, :, : self.shape.outputs]
+
+
+@torch.no_grad()
+def train(
+    x: Tensor,
+    y: Tensor,
+    members: Sequence[Member],
+    shape: Shape,
+    *,
+    epochs: int,
+    optimizer: str = "adamw",
+    batch_size: int = 100,
+    steps_per_epoch: int | None = None,
+    patience: int = 15,
+    extend: bool = True,
+    device: torch.device | str = "cpu",
+    probe: Callable[[int, Callable[[Tensor], Tensor], list[int]], Any] | None = None,
+    probe_epochs: Sequence[int] = (),
+    on_epoch: Callable[[int, int, float], Any] | None = None,
+) -> list[Fitted]:
+    """Train many models of one shape as one, each with its own rates, settings, rows and end.
+
+    A model leaves after `patience` epochs without a lower stop loss, or when its `epochs` are over. Its batches come
+    from an endless stream of permutations of its fit rows, all of them full. The numbers of a model do not depend on
+    the other members, on their order or on the number of threads.
+
+    Args:
+        x: inputs (rows, encoded columns); their dtype is the dtype of everything.
+        y: targets (rows, 1), or integer labels (rows,).
+        members: the models; they may use different rows of `x`.
+        shape: what they share.
+        epochs: the budget of every model.
+        optimizer: adamw, adam or sgd (with momentum 0.9).
+        batch_size: rows per step.
+        steps_per_epoch: by default fit rows // batch size, if all members have equally many.
+        patience: epochs without improvement after which a model leaves.
+        extend: whether a model whose best epoch lies in the last 10 % of the budget goes on to twice the budget.
+        device: where to compute; random numbers are always drawn on the CPU.
+        probe: called as probe(epoch, forward, indices) with the models still in training: forward(x) gives their
+            outputs (models, rows, outputs) without dropout, indices their positions in `members`.
+        probe_epochs: the epochs after which to call it.
+        on_epoch: called as on_epoch(epoch, models, loss) after every epoch with the number of models that trained in
+            it and the lowest stop loss so far.
+
+    Returns:
+        The trained models, in the order of `members`.
+
+    Raises:
+        ValueError: arguments that do not fit together; the message says which.
+        TypeError: inputs that are neither float32 nor float64.
+
+    Example:
+        >>> x = torch.linspace(-1, 1, 200).view(-1, 1)
+        >>> rows = torch.arange(200)
+        >>> member = Member(0.0, 0.1, 0.01, 0.0, seed=0, mask_seed=1, fit=rows[::2], stop=rows[1::2])
+        >>> shape = Shape(columns=(0,), outputs=1, width=16, depth=2, task="regression")
+        >>> fitted, = train(x, x.square(), [member], shape, epochs=3, batch_size=10)
+        >>> len(fitted.stop_curve) == fitted.epochs
+        True
+    """
+    check_rows(x, y, members, shape)
+    check_numbers(
+        optimizer, epochs=epochs, batch_size=batch_size, patience=patience, steps_per_epoch=steps_per_epoch or 1
+    )
+    steps = epoch_length(members, batch_size, steps_per_epoch)
+    targets = y.to(device, x.dtype) if shape.task == "regression" else y.to(device)
+    stack = Stack(x.to(device), targets, members, shape, optimizer, batch_size)
+    records = [Record() for _ in members]
+    results: dict[int, Fitted] = {}
+
+    epoch = 0
+    while len(results) < len(members):
+        epoch += 1
+        losses = list(zip(stack.models, *stack.epoch(steps), strict=True))
+        improved = [place for place, (i, fit, stop) in enumerate(losses) if i is not None and records[i].add(fit, stop)]
+        stack.keep_best(improved)
+
+        indices = [i for i in stack.models if i is not None]
+        if probe is not None and epoch in probe_epochs:
+            probe(epoch, stack.predict, indices)
+
+        going_on = []
+        for place, i in enumerate(stack.models):
+            if i is not None and records[i].goes_on(epochs, patience, extend):
+                going_on.append(place)
+            elif i is not None:
+                results[i] = records[i].fitted(stack.best.single(place, shape.sizes))
+        if going_on and len(going_on) < len(indices):
+            stack.shrink(going_on)
+        if on_epoch is not None:
+            on_epoch(epoch, len(indices), min(record.best_loss for record in records))
+    return [results[i] for i in range(len(members))]

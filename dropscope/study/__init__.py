@@ -1,0 +1,23 @@
+"""How much dropout should this data and model have, and where? Answered by a measured, paired grid."""
+
+from dropscope.study.advice import advise
+from dropscope.study.decision import Decision, Losses, decide
+from dropscope.study.keeping import KeptModel, load_model
+from dropscope.study.options import Options
+from dropscope.study.result import Advice, Arm, StudyResult
+from dropscope.study.runner import Progress, run
+
+__all__ = [
+    "Advice",
+    "Arm",
+    "Decision",
+    "KeptModel",
+    "Losses",
+    "Options",
+    "Progress",
+    "StudyResult",
+    "advise",
+    "decide",
+    "load_model",
+    "run",
+]

@@ -1,0 +1,174 @@
+"""A chunk of trials: the unit that an executor runs. It trains its networks as one stack and measures them."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from dropscope import spectrum, stack
+from dropscope.study.metrics import score
+from dropscope.study.problem import SeedData
+from dropscope.study.trial import Trial
+
+__all__ = ["Chunk", "Recipe", "run_chunk", "train"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What all trials of a study share: network, training, and how their spectra are measured.
+
+    `curve_budget` evaluations are spent on each network at `probe_epochs`, `budget` on its best epoch; `blocks` are
+    encoded columns; an empty `blocks` measures no spectrum.
+    """
+
+    shape: stack.Shape
+    optimizer: str
+    weight_decay: float
+    batch_size: int
+    steps_per_epoch: int
+    epochs: int
+    patience: int
+    device: str
+    blocks: tuple[tuple[int, ...], ...]
+    max_order: int
+    budget: int
+    curve_budget: int
+    probe_epochs: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Trials of one seed with their keys and data; `test` holds the study's test rows, `y` the raw targets."""
+
+    trials: tuple[Trial, ...]
+    keys: tuple[str, ...]
+    data: SeedData
+    y: np.ndarray
+    test: np.ndarray
+    recipe: Recipe
+    threads: int | None = None
+
+
+def run_chunk(chunk: Chunk, on_epoch: Callable[..., None] | None = None) -> list[dict[str, Any]]:
+    """Train and measure the trials of a chunk.
+
+    Args:
+        chunk: the trials with their data.
+        on_epoch: called after every epoch with the epoch, the models still training and their best stop loss.
+
+    Returns:
+        One record a trial, as plain data: key, fields, curves, scores on the selection and test rows, spectra, seconds.
+    """
+    if chunk.threads is not None:
+        torch.set_num_threads(chunk.threads)
+    start = time.perf_counter()
+    curves: list[dict[int, dict[str, Any]]] = [{} for _ in chunk.trials]
+    probe = _probe(chunk, curves) if chunk.recipe.blocks else None
+    fitted = train(chunk, probe=probe, probe_epochs=chunk.recipe.probe_epochs, on_epoch=on_epoch)
+    final = _final_spectra(chunk, fitted)
+    select = _scores(chunk, fitted, chunk.data.cut.select)
+    test = _scores(chunk, fitted, chunk.test)
+    seconds = (time.perf_counter() - start) / len(fitted)
+    return [
+        {
+            "key": key,
+            "p_input": trial.p_input,
+            "p_hidden": trial.p_hidden,
+            "lr": trial.lr,
+            "seed": trial.seed,
+            "best_epoch": one.best_epoch,
+            "epochs": one.epochs,
+            "extended": one.extended,
+            "diverged": one.diverged,
+            "stop": one.stop_curve[one.best_epoch - 1] if one.best_epoch else None,
+            "fit_curve": one.fit_curve,
+            "stop_curve": one.stop_curve,
+            "n_fit": len(chunk.data.cut.fit),
+            "n_select": len(chunk.data.cut.select),
+            "select": select[i],
+            "test": test[i],
+            "spectrum": final[i],
+            "curve": curves[i],
+            "seconds": seconds,
+            "pid": os.getpid(),
+        }
+        for i, (trial, key, one) in enumerate(zip(chunk.trials, chunk.keys, fitted, strict=True))
+    ]
+
+
+def train(chunk: Chunk, **options: Any) -> list[stack.Fitted]:
+    """Train the trials of a chunk as one stack.
+
+    Args:
+        chunk: the trials with their data.
+        options: passed to `stack.train`.
+
+    Returns:
+        The fitted networks, one a trial.
+    """
+    recipe, data = chunk.recipe, chunk.data
+    fit, stop = torch.from_numpy(data.cut.fit), torch.from_numpy(data.cut.stop)
+    members = [
+        stack.Member(
+            trial.p_input, trial.p_hidden, trial.lr, recipe.weight_decay,
+            seed=trial.seed, mask_seed=int(key[:15], 16), fit=fit, stop=stop,
+        )
+        for trial, key in zip(chunk.trials, chunk.keys, strict=True)
+    ]  # fmt: skip
+    return stack.train(
+        torch.from_numpy(data.x), torch.from_numpy(data.y), members, recipe.shape, optimizer=recipe.optimizer,
+        batch_size=recipe.batch_size, epochs=recipe.epochs, steps_per_epoch=recipe.steps_per_epoch,
+        patience=recipe.patience, device=recipe.device, **options,
+    )  # fmt: skip
+
+
+def _probe(chunk: Chunk, curves: list[dict[int, dict[str, Any]]]) -> Callable[..., None]:
+    """Measure the spectra of the networks still training and keep them by epoch."""
+
+    def probe(epoch: int, forward: Callable[[torch.Tensor], torch.Tensor], indices: list[int]) -> None:
+        found = _spectra(chunk, forward, len(indices), chunk.recipe.curve_budget, intervals=False)
+        for index, one in zip(indices, found, strict=True):
+            curves[index][epoch] = one
+
+    return probe
+
+
+def _final_spectra(chunk: Chunk, fitted: list[stack.Fitted]) -> list[dict[str, Any] | None]:
+    if not chunk.recipe.blocks:
+        return [None] * len(fitted)
+    return _spectra(chunk, lambda x: stack.forward(fitted, x), len(fitted), chunk.recipe.budget, intervals=True)
+
+
+def _spectra(
+    chunk: Chunk,
+    forward: Callable[[torch.Tensor], torch.Tensor],
+    models: int,
+    budget: int,
+    *,
+    intervals: bool,
+) -> list[Any]:
+    """Spectra of all models in one pass, on the same mixtures for every trial of the seed."""
+    recipe, seed = chunk.recipe, chunk.trials[0].seed
+
+    def outputs(x: torch.Tensor) -> torch.Tensor:
+        y = forward(x)
+        return spectrum.centre_logits(y) if recipe.shape.task == "classification" else y
+
+    found = spectrum.stack_spectra(
+        outputs, torch.from_numpy(chunk.data.x[chunk.data.cut.fit]), models=models,
+        max_order=recipe.max_order, budget=budget, blocks=recipe.blocks, intervals=intervals,
+        generator=torch.Generator().manual_seed(seed),
+    )  # fmt: skip
+    return [one and one.to_dict() for one in found]
+
+
+def _scores(chunk: Chunk, fitted: list[stack.Fitted], rows: np.ndarray) -> list[dict[str, float]]:
+    outputs = stack.forward(fitted, torch.from_numpy(chunk.data.x[rows])).numpy()
+    data, task = chunk.data, chunk.recipe.shape.task
+    if task == "regression":
+        outputs = outputs[:, :, 0].astype(float) * data.scale + data.mean
+    return [score(task, one, chunk.y[rows]) for one in outputs]

@@ -1,0 +1,130 @@
+"""Keep the advised network: refitted once, saved as plain weights beside its preprocessing, and loaded again."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dropscope import stack
+from dropscope.errors import BadTable
+from dropscope.study.chunk import Chunk, Recipe, train
+from dropscope.study.metrics import score
+from dropscope.study.preprocess import Encoder
+from dropscope.study.problem import Problem
+from dropscope.study.result import StudyResult
+from dropscope.study.splits import Cut
+from dropscope.study.table import to_frame
+from dropscope.study.trial import Trial
+
+__all__ = ["KeptModel", "load_model", "refit"]
+
+
+def refit(result: StudyResult, problem: Problem, recipe: Recipe, folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Train the advised arm once more on fit and selection rows, stop on stop rows, test once, and keep it.
+
+    Args:
+        result: the study with its advice.
+        problem: the problem.
+        recipe: what its trials share.
+        folder: where `model.pt` and `model.json` go.
+
+    Returns:
+        What was trained and how it tests, and the files; nothing is kept where the advice is void.
+    """
+    advice = result.advice
+    if advice is None or advice.kind == "void":
+        return {}, []
+    arm = next(arm for arm in result.arms if arm.rates == (advice.p_input, advice.p_hidden))
+    cut = problem.cutter.cut(0)
+    wide = Cut(np.sort(np.concatenate([cut.fit, cut.select])), cut.stop, cut.select[:0])
+    data = problem.encoded(wide)
+    trial = Trial(arm.p_input, arm.p_hidden, arm.lr, seed=0)
+    steps = max(1, len(wide.fit) // recipe.batch_size)
+    chunk = Chunk(
+        (trial,), (trial.key("refit"),), data, problem.y, problem.cutter.test,
+        Recipe(**{**vars(recipe), "steps_per_epoch": steps}),
+    )  # fmt: skip
+    [fitted] = train(chunk)
+    network = stack.to_sequential(fitted, recipe.shape, arm.p_input, arm.p_hidden)
+    kept = KeptModel(network, data.encoder, data.mean, data.scale)
+    outputs = kept.outputs(problem.raw[problem.cutter.test])
+    test = score(problem.schema.task, outputs, problem.y[problem.cutter.test])
+    torch.save(network.state_dict(), folder / "model.pt")
+    layers = {"width": recipe.shape.width, "depth": recipe.shape.depth, "outputs": recipe.shape.outputs}
+    about = {
+        **layers, "p_input": arm.p_input, "p_hidden": arm.p_hidden, "mean": data.mean, "scale": data.scale,
+        "preprocessing": data.encoder.to_dict(),
+    }  # fmt: skip
+    (folder / "model.json").write_text(json.dumps(about, indent=1))
+    summary = {"lr": arm.lr, "best_epoch": fitted.best_epoch, "rows": len(wide.fit), "test": test}
+    return summary, [str(folder / "model.pt"), str(folder / "model.json")]
+
+
+@dataclass(frozen=True, eq=False)
+class KeptModel:
+    """The advised network with its preprocessing: predicts in units of the target."""
+
+    network: torch.nn.Sequential
+    encoder: Encoder
+    mean: float
+    scale: float
+
+    def outputs(self, raw: np.ndarray) -> np.ndarray:
+        """Run the network on features as `Schema.raw` reads them.
+
+        Args:
+            raw: shape (rows, features).
+
+        Returns:
+            Shape (rows,), in target units; or shape (rows, classes), logits.
+        """
+        with torch.no_grad():
+            y = self.network.eval()(torch.from_numpy(self.encoder.transform(raw))).double().numpy()
+        return y if self.encoder.schema.classes else y[:, 0] * self.scale + self.mean
+
+    def predict(self, table: Any) -> np.ndarray:
+        """Predict for a table with the columns of the study.
+
+        Args:
+            table: a path, a DataFrame, or an array as the study was given.
+
+        Returns:
+            Shape (rows,): values in target units, or class names.
+
+        Raises:
+            BadTable: a column is absent.
+        """
+        schema = self.encoder.schema
+        outputs = self.outputs(schema.raw(to_frame(table)))
+        return np.array(schema.classes)[outputs.argmax(1)] if schema.classes else outputs
+
+
+def load_model(folder: str | Path) -> KeptModel:
+    """Load the network that a study kept; weights only, nothing is executed.
+
+    Args:
+        folder: the study's `out`.
+
+    Returns:
+        The network with its preprocessing.
+
+    Raises:
+        BadTable: the folder holds no kept model.
+    """
+    folder = Path(folder)
+    if not (folder / "model.json").exists():
+        raise BadTable(f"`folder` must hold a kept model, got {folder}, where there is no model.json.")
+    about = json.loads((folder / "model.json").read_text())
+    encoder = Encoder.from_dict(about["preprocessing"])
+    shape = stack.Shape(encoder.columns, about["outputs"], about["width"], about["depth"], encoder.schema.task)
+    state = torch.load(folder / "model.pt", weights_only=True)
+    weights = [value.T for name, value in state.items() if name.endswith("weight")]
+    biases = [value for name, value in state.items() if name.endswith("bias")]
+    fitted = stack.Fitted(
+        weights, biases, best_epoch=0, epochs=0, extended=False, fit_curve=[], stop_curve=[], diverged=False
+    )
+    network = stack.to_sequential(fitted, shape, about["p_input"], about["p_hidden"])
+    return KeptModel(network, encoder, about["mean"], about["scale"])

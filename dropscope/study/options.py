@@ -1,0 +1,172 @@
+"""What a study may be told, with the defaults of the protocol, checked before anything is read or written."""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+from dropscope.errors import closest
+
+__all__ = ["METRICS", "OPTIMIZERS", "Options"]
+
+METRICS = {
+    "regression": ("rmse", "mae"),
+    "classification": ("log_loss", "error", "balanced_error"),
+}
+OPTIMIZERS = ("adamw", "adam", "sgd")
+TASKS = ("auto", "regression", "classification")
+TEXTBOOK = (0.2, 0.5)
+# A spectrum needs 50 cubes of 64 evaluations; the comparison of arms needs two seeds.
+LEAST = {"seeds": 2, "study_seed": 0, "epochs": 1, "width": 1, "depth": 1, "batch_size": 1, "patience": 1,
+         "max_order": 1, "budget": 3_200}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that decides a study's numbers; `None` means that the study chooses and says so.
+
+    `p_input`, `p_hidden`: rates studied at one place alone; `pair`: (input, hidden) rates studied together, by default
+    (p/4, p) for each hidden p and the textbook's (.2, .5). `epochs=None` plans for `max_seconds`. `test` and
+    `fractions` are shares of rows: test of all, then fit, stop and select of what remains.
+    """
+
+    task: str = "auto"
+    metric: str | None = None
+    p_input: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
+    p_hidden: tuple[float, ...] = (0.125, 0.25, 0.375, 0.5, 0.625)
+    pair: tuple[tuple[float, float], ...] | None = None
+    seeds: int = 5
+    study_seed: int = 0
+    epochs: int | None = None
+    max_seconds: float | None = None
+    width: int = 128
+    depth: int = 3
+    batch_size: int = 100
+    lr: tuple[float, ...] = (1e-3,)
+    optimizer: str = "adamw"
+    weight_decay: float = 0.0
+    patience: int = 15
+    max_order: int = 3
+    budget: int = 50_000
+    test: float = 0.2
+    fractions: tuple[float, float, float] = (0.6, 0.2, 0.2)
+    split_column: str | None = None
+    group_column: str | None = None
+    time_column: str | None = None
+    categorical: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    allow_leak: bool = False
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        _check_names(self)
+        _check_rates(self)
+        _check_numbers(self)
+        _check_rows(self)
+
+    @classmethod
+    def of(cls, **given: Any) -> "Options":
+        """Make options of what a user typed: numbers become tuples, unknown names are refused.
+
+        Args:
+            given: any of the fields; `None` stands for the default.
+
+        Returns:
+            The checked options.
+
+        Raises:
+            TypeError: a name is not an option.
+            ValueError: a value is out of its range.
+
+        Example:
+            >>> Options.of(lr=0.01, seeds=3).lr
+            (0.01,)
+        """
+        known = [field.name for field in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise TypeError(f"`{name}` is not an option of a study: {closest(name, known)}")
+        plural = ("p_input", "p_hidden", "pair", "lr", "categorical", "drop", "fractions")
+        values = {name: value for name, value in given.items() if value is not None}
+        for name in plural:
+            if name in values:
+                values[name] = _tuple(values[name])
+        return cls(**values)
+
+    def arms(self) -> list[tuple[float, float]]:
+        """List the (input p, hidden p) pairs of the study, the shared p=0 arm first, each once.
+
+        Returns:
+            The arms in the order: none, input alone, hidden alone, both.
+
+        Example:
+            >>> Options.of(p_input=0.1, p_hidden=0.5).arms()
+            [(0.0, 0.0), (0.1, 0.0), (0.0, 0.5), (0.125, 0.5), (0.2, 0.5)]
+        """
+        alone_in = [(p, 0.0) for p in sorted(self.p_input)]
+        alone_hidden = [(0.0, p) for p in sorted(self.p_hidden)]
+        pairs = list(self.pair) if self.pair is not None else self._default_pairs()
+        return list(dict.fromkeys([(0.0, 0.0), *alone_in, *alone_hidden, *pairs]))
+
+    def _default_pairs(self) -> list[tuple[float, float]]:
+        if not any(self.p_input) or not any(self.p_hidden):
+            return []
+        return [*((p / 4, p) for p in sorted(self.p_hidden) if p > 0), TEXTBOOK]
+
+
+def _tuple(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, str | int | float):
+        return (value,)
+    return tuple(_tuple(item) if isinstance(item, list | tuple) else item for item in value)
+
+
+def _check_names(options: Options) -> None:
+    for name, valid in (("task", TASKS), ("optimizer", OPTIMIZERS), ("device", ("cpu", "cuda"))):
+        value = getattr(options, name)
+        if value not in valid:
+            raise ValueError(f"`{name}` must be one of {', '.join(valid)}, got {value!r}.")
+    every = METRICS["regression"] + METRICS["classification"]
+    valid_metrics = every if options.task == "auto" else METRICS[options.task]
+    if options.metric is not None and options.metric not in valid_metrics:
+        raise ValueError(f"`metric` must be one of {', '.join(valid_metrics)}, got {options.metric!r}.")
+
+
+def _check_rates(options: Options) -> None:
+    pairs = [] if options.pair is None else list(options.pair)
+    if any(not isinstance(pair, tuple) or len(pair) != 2 for pair in pairs):
+        raise ValueError(f"`pair` must be (input p, hidden p), such as 0.1,0.5, got {options.pair!r}.")
+    named = [("p_input", p) for p in options.p_input] + [("p_hidden", p) for p in options.p_hidden]
+    for name, p in named + [("pair", p) for pair in pairs for p in pair]:
+        if not _is_number(p) or not 0 <= p < 1:
+            raise ValueError(f"`{name}` must be in [0, 1), got {p!r}: it is the probability of dropping.")
+    if len(options.arms()) < 2:
+        raise ValueError("a study needs a rate above 0: give `p_input`, `p_hidden` or `pair` one.")
+
+
+def _check_numbers(options: Options) -> None:
+    for name, least in LEAST.items():
+        value = getattr(options, name)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
+            raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value!r}.")
+    if not options.lr or not all(_is_number(lr) and lr > 0 for lr in options.lr):
+        raise ValueError(f"`lr` must be positive numbers, got {options.lr!r}.")
+    if not _is_number(options.weight_decay) or options.weight_decay < 0:
+        raise ValueError(f"`weight_decay` must be 0 or more, got {options.weight_decay!r}.")
+    if options.max_seconds is not None and not (_is_number(options.max_seconds) and options.max_seconds > 0):
+        raise ValueError(f"`max_seconds` must be positive, got {options.max_seconds!r}.")
+    if options.max_seconds is not None and options.epochs is not None:
+        raise ValueError("`max_seconds` plans the number of epochs: give it or `epochs`, not both.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_rows(options: Options) -> None:
+    shares = (options.test, *options.fractions)
+    if not all(_is_number(share) and 0 < share < 1 for share in shares):
+        raise ValueError(f"`test` and `fractions` must be in (0, 1), got {options.test} and {options.fractions}.")
+    if len(options.fractions) != 3 or abs(sum(options.fractions) - 1) > 1e-9:
+        raise ValueError(f"`fractions` must be fit, stop and select and sum to 1, got {options.fractions}.")
+    cuts = [name for name in ("split_column", "group_column", "time_column") if getattr(options, name)]
+    if "time_column" in cuts and "group_column" in cuts:
+        raise ValueError("`time_column` and `group_column` cannot both cut the rows: give one of them.")

@@ -1,0 +1,105 @@
+"""Plan a study: which trials share a chunk, and how many epochs fit the time that was asked for."""
+
+import time
+from dataclasses import replace
+
+from dropscope import stack
+from dropscope.study.chunk import Chunk, Recipe, train
+from dropscope.study.options import Options
+from dropscope.study.problem import Problem, SeedData
+from dropscope.study.trial import Trial
+
+__all__ = ["chunks", "plan_epochs", "recipe_of"]
+
+STACK_BYTES = 1 << 30
+DEFAULT_SECONDS = 180.0
+FEWEST, MOST = 10, 500
+# Share of the remaining time planned for training: spectra, references, the refit and the report need the rest.
+TRAINING_SHARE = 0.6
+CURVE_BUDGET = 12_800  # evaluations a network and epoch: 200 cubes, enough for a curve without intervals
+
+
+def recipe_of(problem: Problem, options: Options, epochs: int) -> Recipe:
+    """Write down what all trials of a study share.
+
+    Args:
+        problem: the problem.
+        options: the study's options.
+        epochs: planned number of epochs.
+
+    Returns:
+        The recipe.
+    """
+    columns = problem.reference.columns
+    shape = stack.Shape(columns, problem.outputs, options.width, options.depth, problem.schema.task)
+    blocks = tuple(map(tuple, problem.encoded_blocks())) if len(problem.blocks) > 1 else ()
+    # One number of updates for all seeds: an epoch is as many as it takes to see the smallest fit part once.
+    smallest = min(len(problem.cutter.cut(seed).fit) for seed in range(options.seeds))
+    return Recipe(
+        shape=shape,
+        optimizer=options.optimizer,
+        weight_decay=options.weight_decay,
+        batch_size=options.batch_size,
+        steps_per_epoch=max(1, smallest // options.batch_size),
+        epochs=epochs,
+        patience=options.patience,
+        device=options.device,
+        blocks=blocks,
+        max_order=min(options.max_order, max(1, len(blocks) - 1)),
+        budget=options.budget,
+        curve_budget=min(CURVE_BUDGET, options.budget),
+        probe_epochs=tuple(2**k for k in range(16) if 2**k <= 2 * epochs),
+    )
+
+
+def chunks(
+    problem: Problem, data: dict[int, SeedData], keyed: dict[str, Trial], recipe: Recipe, *, workers: int = 1,
+    threads: int | None = None,
+) -> list[Chunk]:  # fmt: skip
+    """Divide trials into chunks of one seed each, small enough for memory and enough of them for the workers.
+
+    Args:
+        problem: the problem.
+        data: the data of each seed.
+        keyed: the trials still to run, by key.
+        recipe: what all trials share.
+        workers: how many chunks run at once.
+        threads: torch threads of each worker; None leaves them as they are.
+
+    Returns:
+        The chunks, seed by seed.
+    """
+    by_seed: dict[int, list[str]] = {}
+    for key, trial in keyed.items():
+        by_seed.setdefault(trial.seed, []).append(key)
+    fits = max(1, STACK_BYTES // workers // stack.memory_per_model(recipe.shape, recipe.batch_size))
+    wanted = 1 if workers == 1 else -(-2 * workers // len(by_seed))
+    made = []
+    for seed, keys in by_seed.items():
+        size = min(fits, -(-len(keys) // wanted))
+        for part in (tuple(keys[i : i + size]) for i in range(0, len(keys), size)):
+            trials = tuple(keyed[key] for key in part)
+            made.append(Chunk(trials, part, data[seed], problem.y, problem.cutter.test, recipe, threads))
+    return made
+
+
+def plan_epochs(chunk: Chunk, count: float, seconds: float) -> int:
+    """Time a few updates of one chunk and say how many epochs all of them may train.
+
+    Args:
+        chunk: one chunk of the study, timed and thrown away.
+        count: how many such chunks run one after the other.
+        seconds: time left for the whole study.
+
+    Returns:
+        A number of epochs from 10 to 500.
+    """
+    steps = min(chunk.recipe.steps_per_epoch, 20)
+    spent = []
+    for epochs in (1, 3):
+        brief = replace(chunk.recipe, steps_per_epoch=steps, epochs=epochs, patience=epochs)
+        start = time.perf_counter()
+        train(replace(chunk, recipe=brief), extend=False)
+        spent.append(time.perf_counter() - start)
+    per_epoch = max(spent[1] - spent[0], 1e-4) / 2 * chunk.recipe.steps_per_epoch / steps
+    return int(min(MOST, max(FEWEST, seconds * TRAINING_SHARE / (per_epoch * count))))

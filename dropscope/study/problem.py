@@ -1,0 +1,189 @@
+"""A table made ready for its study: checked, cut and encoded, once for all trials."""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from dropscope.errors import BadTable
+from dropscope.study.leak import find_leak
+from dropscope.study.options import METRICS, Options
+from dropscope.study.preprocess import Encoder, correlated_blocks
+from dropscope.study.schema import Schema, understand
+from dropscope.study.splits import Cut, Cutter
+from dropscope.study.trial import digest
+
+__all__ = ["Problem", "SeedData", "pose"]
+
+
+@dataclass(frozen=True, eq=False)
+class SeedData:
+    """The table as the trials of one seed see it: scaled by the statistics of that seed's fit rows.
+
+    `x` has shape (rows, encoded columns), float32; `y` holds standardised targets (rows, 1) or class indices (rows,);
+    a prediction in target units is `output * scale + mean`.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    mean: float
+    scale: float
+    cut: Cut
+    encoder: Encoder
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A checked table: features as one matrix, the target, the cutter of its rows, and what was noticed on the way."""
+
+    schema: Schema
+    raw: np.ndarray
+    y: np.ndarray
+    cutter: Cutter
+    metric: str
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def outputs(self) -> int:
+        """Outputs of a network: 1, or one logit a class."""
+        return max(1, len(self.schema.classes))
+
+    @cached_property
+    def missing(self) -> np.ndarray:
+        """Which numeric columns have missing values outside the test rows: these get an indicator."""
+        return np.isnan(self.raw[self.cutter.rest][:, : len(self.schema.numeric)]).any(0)
+
+    @cached_property
+    def reference(self) -> Encoder:
+        """The encoder of all rows that are not test rows: it decides the blocks of the spectrum."""
+        return Encoder.fit(self.schema, self.raw[self.cutter.rest], self.missing)
+
+    @cached_property
+    def blocks(self) -> list[list[int]]:
+        """Blocks of table columns, as the spectrum resamples them."""
+        return correlated_blocks(self.reference.transform(self.raw[self.cutter.rest]), self.reference.columns)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of everything the networks can see of the table: values, roles and cuts."""
+        sha = hashlib.sha256(digest(self.reference.to_dict()).encode())
+        for array in (self.raw, self.y, self.cutter.test, self.cutter.units):
+            sha.update(np.ascontiguousarray(array).tobytes() if array.dtype != object else str(array.tolist()).encode())
+        return sha.hexdigest()
+
+    def block_names(self) -> list[list[str]]:
+        """Name the table columns of each block.
+
+        Returns:
+            One list of names a block.
+        """
+        return [[self.schema.features[j] for j in block] for block in self.blocks]
+
+    def encoded_blocks(self) -> list[list[int]]:
+        """List the encoded columns of each block.
+
+        Returns:
+            A partition of the encoded columns.
+        """
+        columns = np.array(self.reference.columns)
+        return [np.flatnonzero(np.isin(columns, block)).tolist() for block in self.blocks]
+
+    def seed_data(self, seed: int) -> SeedData:
+        """Cut and encode the table for one trial seed; scales come from its fit rows alone.
+
+        Args:
+            seed: the trial's seed.
+
+        Returns:
+            The data of every trial with that seed.
+        """
+        return self.encoded(self.cutter.cut(seed))
+
+    def encoded(self, cut: Cut) -> SeedData:
+        """Encode the table with the statistics of one cut's fit rows.
+
+        Args:
+            cut: the cut.
+
+        Returns:
+            The data.
+        """
+        encoder = Encoder.fit(self.schema, self.raw[cut.fit], self.missing)
+        x = encoder.transform(self.raw)
+        if self.schema.task == "classification":
+            return SeedData(x, self.y, 0.0, 1.0, cut, encoder)
+        mean, scale = float(self.y[cut.fit].mean()), float(self.y[cut.fit].std()) or 1.0
+        return SeedData(x, ((self.y - mean) / scale).astype(np.float32)[:, None], mean, scale, cut, encoder)
+
+
+def pose(frame: Any, target: str, options: Options) -> Problem:
+    """Check a table and make it ready.
+
+    Args:
+        frame: a polars DataFrame.
+        target: the name of its target column.
+        options: the study's options.
+
+    Returns:
+        The problem.
+
+    Raises:
+        BadTable: the table cannot be studied as it is.
+    """
+    schema, notes = understand(frame, target, options)
+    metric = options.metric or METRICS[schema.task][0]
+    if metric not in METRICS[schema.task]:
+        raise BadTable(f"`metric` must be one of {', '.join(METRICS[schema.task])} for {schema.task}, got {metric}.")
+    raw, y = schema.raw(frame), schema.labels(frame)
+    if not options.allow_leak:
+        _refuse_leak(schema, raw, y)
+    keys = {name: _codes(frame, getattr(options, f"{name}_column")) for name in ("group", "time", "split")}
+    if keys["group"] is None and keys["time"] is None and keys["split"] is None:
+        notes += _order_notes(frame, schema, raw, y)
+    cutter = Cutter(
+        frame.height, options, classes=y if schema.classes else None,
+        groups=keys["group"], times=keys["time"], given=keys["split"],
+    )  # fmt: skip
+    return Problem(schema, raw, y, cutter, metric, notes)
+
+
+def _codes(frame: Any, name: str | None) -> np.ndarray | None:
+    if name is None:
+        return None
+    if frame[name].null_count():
+        raise BadTable(
+            f"`{name}` cuts the rows and must have a value in every row, got {frame[name].null_count()} missing."
+        )
+    column = frame[name]
+    if column.dtype.is_temporal():
+        column = column.to_physical()
+    return np.asarray(column.to_numpy() if column.dtype.is_numeric() else column.cast(str).to_list())
+
+
+def _refuse_leak(schema: Schema, raw: np.ndarray, y: np.ndarray) -> None:
+    leak = find_leak(raw[:, : len(schema.numeric)], list(schema.numeric), y.astype(float)) if schema.numeric else None
+    if leak:
+        raise BadTable(
+            f"the target can be computed from {', '.join(f'`{name}`' for name in leak)} (R² > .9999): leave out what is not "
+            f"known when predicting (`--drop {leak[0]}`), or pass `--allow-leak`."
+        )
+
+
+def _order_notes(frame: Any, schema: Schema, raw: np.ndarray, y: np.ndarray) -> list[str]:
+    """Warn where neighbouring rows look alike: a random cut would then test on near copies."""
+    advice = "rows are cut at random all the same: `--time-column` or `--group-column` keeps neighbours together."
+    dates = [name for name in frame.columns if frame[name].dtype.is_temporal()]
+    if dates:
+        return [f"`{dates[0]}` holds dates; {advice}"]
+    steps = np.diff(raw[:, : len(schema.numeric)], axis=0)
+    for j, name in enumerate(schema.numeric):
+        distinct = len(np.unique(raw[:, j]))
+        if distinct > len(raw) / 10 and ((steps[:, j] >= 0).all() or (steps[:, j] <= 0).all()):
+            return [f"rows are sorted by `{name}`; {advice}"]
+    centred = y - y.mean()
+    echo = float((centred[1:] * centred[:-1]).mean() / np.square(centred).mean())
+    if echo > max(0.3, 5 / len(y) ** 0.5):
+        return [f"neighbouring rows have alike targets (correlation {echo:.2f}: sorted or a time series); {advice}"]
+    return []

@@ -1,0 +1,213 @@
+"""Run a study: trials minus store, through an executor, into the store; then references, arms and advice."""
+
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dropscope.study.advice import advise
+from dropscope.study.chunk import Chunk, Recipe, run_chunk
+from dropscope.study.keeping import refit
+from dropscope.study.options import Options
+from dropscope.study.plan import DEFAULT_SECONDS, chunks, plan_epochs, recipe_of
+from dropscope.study.problem import Problem, SeedData, pose
+from dropscope.study.references import references
+from dropscope.study.result import StudyResult, arms_of
+from dropscope.study.store import Store
+from dropscope.study.table import as_frame
+from dropscope.study.trial import NUMERICS, Trial, digest, trials
+
+__all__ = ["Progress", "run"]
+
+
+class Progress:
+    """What a study reports while it runs; every method may be overridden, none needs to be."""
+
+    def posed(self, problem: Problem) -> None:
+        """The table was read and checked."""
+
+    def planned(self, epochs: int, total: int, done: int) -> None:
+        """The number of epochs is set: `done` of `total` trials are already in the store."""
+
+    def epoch(self, epoch: int, alive: int, best: float) -> None:
+        """An epoch of the running chunk ended with `alive` models still training."""
+
+    def finished(self, records: list[dict[str, Any]]) -> None:
+        """The records of a chunk are on disk."""
+
+
+def run(
+    table: Any,
+    target: Any,
+    *,
+    out: str | Path,
+    name: str = "table",
+    source: str = "",
+    fresh: bool = False,
+    workers: int = 1,
+    executor: Executor | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> StudyResult:
+    """Study how much dropout a table and a network should have.
+
+    Trains every arm (input p, hidden p) with every seed, chooses epochs on stop rows, scores arms on selection rows and
+    advises by `decide`. What is finished is kept in `out`; the same call goes on where an interrupted one was.
+
+    Args:
+        table: a path, a polars or pandas DataFrame, or an array of shape (rows, columns).
+        target: the name of the target column, or an array of shape (rows,).
+        out: folder for the store, the refitted model and the result.
+        name: what the study is called in reports.
+        source: where the data come from, for the report.
+        fresh: start over, whatever `out` holds.
+        workers: number of processes; 1 trains in this one.
+        executor: any `concurrent.futures.Executor`, used instead of processes of our own; `workers` then says how many
+            tasks it runs at once.
+        progress: told of every step.
+        options: fields of `Options`.
+
+    Returns:
+        The result, also kept as `result.json` in `out`.
+
+    Raises:
+        BadTable: the table cannot be studied as it is.
+        StoreConflict: `out` holds another study, or one that is running.
+        ValueError: an option is out of its range.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> x = np.random.default_rng(0).normal(size=(90, 3))
+        >>> small = dict(p_input=0.1, p_hidden=0.5, seeds=2, epochs=2, width=4, depth=1, budget=3200)
+        >>> result = run(x, x[:, 0] * x[:, 1], out=tempfile.mkdtemp(), **small)
+        >>> len(result.trials)
+        10
+    """
+    start = time.perf_counter()
+    progress = progress or Progress()
+    asked = Options.of(**options)
+    _check_resources(asked, workers)
+    frame, target = as_frame(table, target)
+    problem = pose(frame, target, asked)
+    progress.posed(problem)
+    data = {seed: problem.seed_data(seed) for seed in range(asked.seeds)}
+    config = {**asdict(asked), "data": problem.fingerprint, "numerics": NUMERICS, "torch": torch.__version__}
+    with Store(Path(out), config, fresh=fresh) as store:
+        problem.notes.extend(store.notes)
+        job = _Job(problem, asked, data, digest(config), workers)
+        if store.epochs is None:
+            store.plan(asked.epochs or job.plan((asked.max_seconds or DEFAULT_SECONDS) - (time.perf_counter() - start)))
+        keyed = job.keyed(store.epochs or 0)
+        left = {key: trial for key, trial in keyed.items() if key not in store.records}
+        progress.planned(store.epochs or 0, len(keyed), len(keyed) - len(left))
+        for records in _through(executor, workers, job.chunks(left, store.epochs or 0), progress):
+            store.add(records)
+            progress.finished(records)
+        records = [store.records[key] for key in keyed]
+        epochs = store.epochs or 0
+        result = _result(job, records, epochs, name=name, source=source)
+        recipe = job.recipe(epochs)
+        kept, files = refit(result, problem, recipe, Path(out))
+        seconds = time.perf_counter() - start
+        result = replace(result, refit=kept, files=(*files, str(Path(out) / "result.json")), seconds=seconds)
+        result.save(Path(out) / "result.json")
+    return result
+
+
+class _Job:
+    """A study that is ready to run: its problem, options and data."""
+
+    def __init__(self, problem: Problem, options: Options, data: dict[int, SeedData], study: str, workers: int) -> None:
+        self.problem, self.options, self.data, self.study, self.workers = (
+            problem,
+            options,
+            data,
+            study,
+            workers,
+        )
+
+    def recipe(self, epochs: int) -> Recipe:
+        return recipe_of(self.problem, self.options, epochs)
+
+    def keyed(self, epochs: int) -> dict[str, Trial]:
+        options = self.options
+        study = digest({"study": self.study, "epochs": epochs})
+        return {trial.key(study): trial for trial in trials(options.arms(), options.lr, options.seeds)}
+
+    def chunks(self, keyed: dict[str, Trial], epochs: int) -> list[Chunk]:
+        threads = None if self.workers == 1 else max(1, (os.cpu_count() or 1) // self.workers)
+        return chunks(
+            self.problem, self.data, keyed, self.recipe(epochs), workers=self.workers, threads=threads
+        )  # fmt: skip
+
+    def plan(self, seconds: float) -> int:
+        planned = self.chunks(self.keyed(1), 1)
+        return plan_epochs(planned[0], len(planned) / self.workers, seconds)
+
+
+def _check_resources(options: Options, workers: int) -> None:
+    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
+        raise ValueError(f"`workers` must be a whole number of at least 1, got {workers!r}.")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("`device` must be available, got 'cuda' where torch sees no GPU: use `cpu`.")
+
+
+def _through(
+    executor: Executor | None, workers: int, todo: list[Chunk], progress: Progress
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield the records of each chunk as it finishes."""
+    if executor is None and workers == 1:
+        for chunk in todo:
+            yield run_chunk(chunk, progress.epoch)
+        return
+    with _executor(executor, workers) as pool:
+        futures: list[Future[list[dict[str, Any]]]] = [pool.submit(run_chunk, chunk) for chunk in todo]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+
+
+@contextmanager
+def _executor(given: Executor | None, workers: int) -> Iterator[Executor]:
+    if given is not None:
+        yield given  # its owner closes it
+        return
+    # Never fork: a forked child hangs in torch's thread pool.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield pool
+
+
+def _result(job: _Job, records: list[dict[str, Any]], epochs: int, *, name: str, source: str) -> StudyResult:
+    problem, cutter = job.problem, job.problem.cutter
+    cut = job.data[0].cut
+    rows = {"all": len(problem.y), "fit": len(cut.fit), "stop": len(cut.stop), "select": len(cut.select)}
+    result = StudyResult(
+        name=name,
+        target=problem.schema.target,
+        task=problem.schema.task,
+        metric=problem.metric,
+        options=asdict(job.options),
+        source=source,
+        notes=tuple(problem.notes),
+        rows={**rows, "test": len(cutter.test)},
+        features=problem.schema.features,
+        classes=problem.schema.classes,
+        blocks=tuple(map(tuple, problem.block_names())),
+        epochs=epochs,
+        trials=tuple(records),
+        references=tuple(references(problem, list(job.data.values()))),
+        arms=arms_of(records, problem.metric, epochs),
+    )
+    return replace(result, advice=advise(result))

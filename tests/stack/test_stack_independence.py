@@ -1,0 +1,81 @@
+"""A model's numbers are the same bit for bit whichever models it is trained with, and on however many threads."""
+
+import pytest
+import torch
+from small_tables import same, shape, table
+
+from dropscope.stack import forward, train
+
+RATES = [(0.0, 0.0), (0.25, 0.5), (0.05, 0.3), (0.0, 0.25), (0.3, 0.0), (0.1, 0.1), (0.001, 0.999)]
+
+
+def members(make_member):
+    """Seven models that differ in everything, among them in the number of rows and the epoch they leave at."""
+    rows = torch.randperm(200)
+    return [
+        make_member(
+            p_input=p_input,
+            p_hidden=p_hidden,
+            lr=[3e-2, 1e-2, 3e-3][i % 3],
+            weight_decay=[0, 0.01][i % 2],
+            fit=rows[: 60 + 5 * i],
+            stop=rows[100 : 120 + 13 * i],
+        )
+        for i, (p_input, p_hidden) in enumerate(RATES)
+    ]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("outputs", "width", "batch"), [(1, 16, 20), (1, 33, 7), (3, 32, 20), (3, 5, 33), (10, 17, 9), (10, 64, 100)]
+)
+def test_records_do_not_depend_on_batch_mates_or_threads(outputs, width, batch, dtype, make_member, generator):
+    form = shape(outputs, width, columns=(0, 1, 2, 2, 3))
+    x, y = table(form, generator, dtype)
+    everyone = members(make_member)
+    options = {"epochs": 12, "batch_size": batch, "steps_per_epoch": 3, "patience": 2}
+
+    torch.set_num_threads(2)
+    together = train(x, y, everyone, form, **options)
+    torch.set_num_threads(1)
+    reverse = train(x, y, everyone[::-1], form, **options)[::-1]
+    chunks = [
+        model for start in (0, 3, 5) for model in train(x, y, everyone[start:][: 3 - start // 3], form, **options)
+    ]
+    alone = [train(x, y, [member], form, **options)[0] for member in everyone]
+
+    assert len({model.epochs for model in together}) > 1, "all models left at the same epoch: nothing was removed"
+    for other in (reverse, chunks, alone):
+        assert all(same(a, b) for a, b in zip(together, other, strict=True))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
+def test_removal_leaves_the_others_as_they_were(optimizer, make_member, generator):
+    form = shape()
+    x, y = table(form, generator, torch.float32)
+    # A model without dropout and with a huge step soon stops improving and leaves; the others stay to the end.
+    stays = [make_member(p_hidden=p, lr=lr) for p, lr in [(0.0, 1e-4), (0.1, 1e-4), (0.2, 2e-4)]]
+    leaves = [make_member(lr=0.0002, stop=torch.tensor([0]), fit=torch.arange(100, 180)), make_member(lr=1e-12)]
+    options = {"epochs": 20, "optimizer": optimizer, "batch_size": 20, "steps_per_epoch": 4, "patience": 3}
+
+    with_leavers = train(x, y, [stays[0], leaves[0], stays[1], leaves[1], stays[2]], form, **options)
+    without = train(x, y, stays, form, **options)
+
+    assert min(model.epochs for model in with_leavers) < max(model.epochs for model in with_leavers)
+    assert all(same(a, b) for a, b in zip(with_leavers[::2], without, strict=True))
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_forward_does_not_depend_on_batch_mates(outputs, make_member, generator):
+    form = shape(outputs, width=33)
+    x, y = table(form, generator, torch.float32)
+    fitted = train(x, y, [make_member() for _ in range(19)], form, epochs=1, batch_size=20, extend=False)
+    rows = torch.randn(1000, 5, generator=generator)
+    torch.set_num_threads(2)
+    everything = forward(fitted, rows)
+    torch.set_num_threads(1)
+
+    assert everything.shape == (19, 1000, outputs)
+    for index in (0, 7, 18):
+        assert torch.equal(forward(fitted[index : index + 1], rows)[0], everything[index])
+    assert torch.equal(forward(fitted[5:12], rows), everything[5:12])

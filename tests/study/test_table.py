@@ -1,0 +1,182 @@
+"""Bad tables: one clear sentence each, before anything is written."""
+
+import gzip
+
+import numpy as np
+import pandas
+import polars
+import pytest
+
+from dropscope.errors import BadTable
+from dropscope.study import Options
+from dropscope.study.leak import find_leak
+from dropscope.study.problem import pose
+from dropscope.study.schema import MAX_ONE_HOT
+from dropscope.study.table import as_frame, read_table
+
+ROWS = 80
+
+
+def good(**columns):
+    x = np.random.default_rng(0).normal(size=(ROWS, 3))
+    table = {"a": x[:, 0], "b": x[:, 1], "c": [f"level{i % 3}" for i in range(ROWS)], "y": x[:, 0] * x[:, 2]}
+    return polars.DataFrame({**table, **columns})
+
+
+def posed(table, target="y", **options):
+    return pose(*as_frame(table, target), Options.of(**options))
+
+
+class TestFiles:
+    @pytest.mark.parametrize(
+        ("name", "content", "message"),
+        [
+            ("none.csv", None, "there is no such file"),
+            ("empty.csv", b"", "is empty"),
+            ("blank.csv", b"\n\n", "is empty"),
+            ("binary.csv", b"a,b\n1,\x00\x01\n", "binary file"),
+            ("latin.csv", "é,b\n1,2\n".encode("latin-1"), "not UTF-8"),
+            ("long.csv", b"a,b\n1,2\n1,2,3\n", "row 3 has 3 fields where the header has 2"),
+            ("short.csv", b"a,b\n1\n1,2\n", "row 2 has 1 fields"),
+            ("twice.csv", b"a,a\n1,2\n", "more than one column named `a`"),
+            ("unnamed.csv", b"a,\n1,2\n", "column without a name"),
+            ("wrong.parquet", b"not parquet", "not a readable Parquet"),
+            ("cut.csv.gz", gzip.compress(b"a,b\n1,2\n" * 99)[:-9], "not a readable gzip"),
+            ("table.docx", b"x", "must end in one of"),
+        ],
+    )
+    def test_what_cannot_be_read_says_why(self, tmp_path, name, content, message):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(BadTable, match=message):
+            read_table(tmp_path / name)
+
+    @pytest.mark.parametrize("separator", [",", ";", "\t"])
+    def test_separators_and_missing_words_are_understood(self, tmp_path, separator):
+        path = tmp_path / "t.csv"
+        path.write_text(separator.join("ab") + "\n" + separator.join(["1.5", "NA"]) + "\n")
+        assert read_table(path).rows() == [(1.5, None)]
+
+    def test_every_format_gives_the_same_frame(self, tmp_path):
+        frame = good()
+        frame.write_csv(tmp_path / "t.csv")
+        frame.write_parquet(tmp_path / "t.parquet")
+        (tmp_path / "t.csv.gz").write_bytes(gzip.compress((tmp_path / "t.csv").read_bytes()))
+        for name in ("t.csv", "t.parquet", "t.csv.gz"):
+            assert read_table(tmp_path / name).equals(frame)
+
+    def test_pandas_and_polars_are_alike(self):
+        columns = {"a": [1.0, None, 3.0], "c": ["x", None, "z"], "b": [True, False, True]}
+        from_pandas, _ = as_frame(pandas.DataFrame(columns), "a")
+        assert from_pandas["c"].to_list() == columns["c"]
+        assert from_pandas["b"].dtype == polars.Boolean
+
+
+class TestTargets:
+    def test_an_unknown_target_suggests_the_closest(self):
+        with pytest.raises(BadTable, match="did you mean `price`"):
+            as_frame(polars.DataFrame({"price": [1], "area": [2]}), "prise")
+
+    @pytest.mark.parametrize(
+        ("values", "message"),
+        [
+            ([1.0] * ROWS, "must vary"),
+            ([None, *np.arange(ROWS - 1.0)], "1 missing"),
+            ([float("nan"), *np.arange(ROWS - 1.0)], "1 missing"),
+            ([float("inf"), *np.arange(ROWS - 1.0)], "must be finite"),
+            (["rare", *["often", "too"] * (ROWS // 2)][:ROWS], "one row of `rare`"),
+            ([f"class{i}" for i in range(ROWS)], "one row of"),
+        ],
+    )
+    def test_a_target_that_cannot_be_learned_is_refused(self, values, message):
+        with pytest.raises(BadTable, match=message):
+            posed(good(y=values))
+
+    def test_the_task_is_guessed_and_said(self):
+        assert posed(good()).schema.task == "regression"
+        problem = posed(good(y=[i % 3 for i in range(ROWS)]))
+        assert problem.schema.classes == ("0", "1", "2")
+        assert "classification" in problem.notes[0]
+        assert posed(good(y=[i % 3 for i in range(ROWS)]), task="regression").schema.task == "regression"
+
+    def test_a_target_of_another_length_is_refused(self):
+        with pytest.raises(BadTable, match="one value for each of 80 rows, got 3"):
+            as_frame(good(), [1, 2, 3])
+
+
+class TestColumns:
+    @pytest.mark.parametrize(
+        ("columns", "message"),
+        [
+            ({"a": [None] * ROWS}, "`a` has no value"),
+            ({"a": [float("inf")] + [1.0, 2.0] * 39 + [3.0]}, "`a` must be finite, got inf in row 1"),
+        ],
+    )
+    def test_columns_without_use_are_refused(self, columns, message):
+        with pytest.raises(BadTable, match=message):
+            posed(good(**columns))
+
+    def test_too_few_rows_are_refused(self):
+        with pytest.raises(BadTable, match="at least 50 rows, got 49"):
+            posed(good()[:49])
+
+    def test_unknown_names_in_options_are_refused(self):
+        with pytest.raises(BadTable, match="`z` must be a column"):
+            posed(good(), drop="z")
+        with pytest.raises(BadTable, match="`y` is the target"):
+            posed(good(), drop="y")
+
+    def test_nothing_left_is_refused(self):
+        with pytest.raises(BadTable, match="no column is left"):
+            posed(good(), drop=("a", "b", "c"))
+
+    def test_five_thousand_levels_are_capped_and_said(self):
+        rows = 20_000
+        levels = [f"v{i % 5000}" for i in range(rows)]
+        noise = np.random.default_rng(0).normal(size=(2, rows))
+        problem = posed(polars.DataFrame({"a": noise[0], "c": levels, "y": noise[1]}))
+        assert len(problem.schema.levels["c"]) == MAX_ONE_HOT
+        assert any("5000 one-hot columns were capped" in note for note in problem.notes)
+
+    def test_identifiers_dates_and_constants_are_dropped_and_said(self):
+        problem = posed(
+            good(
+                name=[f"row {i}" for i in range(ROWS)] * 1,
+                when=polars.date_range(polars.date(2020, 1, 1), polars.date(2020, 3, 20), eager=True),
+                same=[1] * ROWS,
+            )
+        )
+        assert set(problem.schema.features) >= {"a", "b", "c"}
+        assert not {"when", "same"} & set(problem.schema.features)
+        assert any("`when` holds dates" in note for note in problem.notes)
+        assert any("`same` is constant" in note for note in problem.notes)
+
+    def test_sorted_rows_with_a_random_cut_are_said(self):
+        assert any("sorted by `a`" in note for note in posed(good().sort("a")).notes)
+        assert any("neighbouring rows" in note for note in posed(good().sort("y")).notes)
+        assert not posed(good()).notes[1:]
+
+
+class TestLeaks:
+    def test_columns_that_sum_to_the_target_are_named(self):
+        frame = good()
+        leaky = frame.with_columns(d=frame["y"] - frame["a"])
+        with pytest.raises(BadTable, match="can be computed from `(a|d)`, `(a|d)`.*--drop"):
+            posed(leaky)
+        posed(leaky, allow_leak=True)
+        posed(leaky, drop="d")
+
+    @pytest.mark.parametrize("size", [1, 2, 3])
+    def test_the_smallest_set_is_found_among_many_columns(self, seed, size):
+        generator = np.random.default_rng(seed)
+        x = generator.normal(size=(500, 100))
+        leak = generator.choice(100, size, replace=False)
+        y = x[:, leak] @ generator.uniform(1, 2, size) + 1e-4 * generator.normal(size=500)
+        assert find_leak(x, [str(j) for j in range(100)], y) is not None
+        assert set(find_leak(x, [str(j) for j in range(100)], y)) == {str(j) for j in leak}
+
+    def test_four_columns_and_honest_tables_pass(self, seed):
+        x = np.random.default_rng(seed).normal(size=(500, 10))
+        names = [str(j) for j in range(10)]
+        assert find_leak(x, names, x[:, :4].sum(1)) is None
+        assert find_leak(x, names, np.sin(3 * x[:, 0])) is None
