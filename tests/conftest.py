@@ -7,6 +7,11 @@ import pytest
 import torch
 
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Several test processes with several threads each wait for one another most of the time.
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def seed():
     """A fresh seed for each test, printed on failure; `DROPSCOPE_TEST_SEED=n` replays it."""

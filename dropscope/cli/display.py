@@ -4,6 +4,7 @@ import math
 import time
 from typing import Any, Self
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -73,16 +74,20 @@ def print_result(result: StudyResult) -> None:
         result: a finished study.
     """
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 110
     console.print(_arms(result))
-    columns = ", ".join("+".join(block) for block in result.blocks)
-    law = f"Shares of variance by interaction order; inputs law: product of {len(result.blocks)} blocks: {columns}."
-    console.print(law, markup=False, style="dim")
+    blocks = ", ".join("+".join(block) for block in result.blocks)
+    console.print(
+        f"± is the standard error over {result.options['seeds']} seeds; ! marks arms that had not converged. k is the "
+        f"interaction order, with the share of output variance it holds under the product law of {len(result.blocks)} "
+        f"blocks of columns ({blocks}).",
+        markup=False, style="dim",
+    )  # fmt: skip
     advice = result.advice
     if advice is None:
         return
-    console.print()
-    for sentence in advice.sentences:
-        console.print(sentence, markup=False)
+    console.print("", *advice.sentences, sep="\n", markup=False)
     if advice.code:
         console.print(f"\n{advice.code}\n", markup=False, style="bold")
     for file in result.files:
@@ -90,24 +95,24 @@ def print_result(result: StudyResult) -> None:
 
 
 def _arms(result: StudyResult) -> Table:
-    orders = len(result.arms[0].share)
-    label = LABELS[result.metric]
-    table = Table(title=f"{result.name}: {result.target}, {len(result.trials)} networks, {result.seconds:.0f} s")
-    for name in ("input p", "hidden p", f"select {label}", f"test {label}"):
+    label, orders = LABELS[result.metric], len(result.arms[0].share)
+    lr = len({arm.lr for arm in result.arms}) > 1
+    title = f"{result.name}: {result.target}, {len(result.trials)} networks, {result.seconds:.0f} s"
+    table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    names = ["p in", "p hidden", *(["lr"] if lr else []), f"select {label}", f"test {label}"]
+    for name in [*names, "k=1", *map(str, range(2, orders + 1)), f"≥{orders + 1}", "mean k", "epoch"]:
         table.add_column(name, justify="right", no_wrap=True)
-    for name in [*(f"order {k}" for k in range(1, orders + 1)), "rest", "mean order", "epoch"]:
-        table.add_column(name, justify="right")
     advised = result.advice and (result.advice.p_input, result.advice.p_hidden)
     for arm in result.arms:
-        flag = " !" if arm.diverged or not arm.converged else ""
+        flag = "!" if arm.diverged or not arm.converged else ""
         table.add_row(
-            f"{arm.p_input:g}", f"{arm.p_hidden:g}", f"{arm.select:.4g} ± {arm.select_se:.2g}",
-            f"{arm.test:.4g} ± {arm.test_se:.2g}", *(f"{share:.2f}" for share in (*arm.share, arm.rest)),
-            f"{arm.mean_order:.2f}", f"{arm.best_epoch:.0f}{flag}",
-            style="bold green" if arm.rates == advised else None,
+            f"{arm.p_input:.4g}", f"{arm.p_hidden:.4g}", *([f"{arm.lr:g}"] if lr else []),
+            f"{arm.select:.4g}±{arm.select_se:.2g}", f"{arm.test:.4g}±{arm.test_se:.2g}",
+            *(f"{share:.2f}" for share in (*arm.share, arm.rest)), f"{arm.mean_order:.2f}",
+            f"{arm.best_epoch:.0f}{flag}", style="bold green" if arm.rates == advised else None,
         )  # fmt: skip
     table.add_section()
     for row in result.references:
         select, test = (sum(s[result.metric] for s in row[part]) / len(row[part]) for part in ("select", "test"))
-        table.add_row("", row["name"], f"{select:.4g}", f"{test:.4g}", *[""] * (orders + 3), style="dim")
+        table.add_row("", row["name"], *([""] if lr else []), f"{select:.4g}", f"{test:.4g}", style="dim")
     return table

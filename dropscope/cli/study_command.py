@@ -50,8 +50,9 @@ def study(
 ) -> None:
     """Measure how much dropout a table and a network should have, where, and why."""
     given = {
-        "task": task, "metric": metric, "p_input": _numbers("p_input", p_input), "p_hidden": _numbers("p_hidden", p_hidden),
-        "pair": _pairs(pair), "seeds": seeds, "study_seed": study_seed, "epochs": _epochs(epochs),
+        "task": task, "metric": metric, "p_input": _numbers("p_input", p_input),
+        "p_hidden": _numbers("p_hidden", p_hidden), "pair": _pairs(pair), "seeds": seeds, "study_seed": study_seed,
+        "epochs": _epochs(epochs),
         "max_seconds": max_seconds, "width": width, "depth": depth, "batch_size": batch_size, "lr": _numbers("lr", lr),
         "optimizer": optimizer, "weight_decay": weight_decay, "patience": patience, "max_order": max_order,
         "budget": budget, "test": test, "fractions": _numbers("fractions", fractions), "split_column": split_column,
@@ -63,8 +64,8 @@ def study(
 
 
 def _run(
-    table: str, target: str | None, options: dict[str, Any], *, out: Path | None, fresh: bool, workers: int, quiet: bool,
-    as_json: bool,
+    table: str, target: str | None, options: dict[str, Any], *, out: Path | None, fresh: bool, workers: int,
+    quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     from dropscope.cli.display import Display, print_result
     from dropscope.study import run

@@ -28,7 +28,7 @@ def check_p(p: float, owner: str = "", *, below_one: bool = False) -> float:
     """
     prefix = f"{owner}: " if owner else ""
     interval = "[0, 1)" if below_one else "[0, 1]"
-    if isinstance(p, bool) or not isinstance(p, Real):
+    if type(p) is not float and (isinstance(p, bool) or not isinstance(p, Real)):
         raise TypeError(f"{prefix}`p` must be a number in {interval}, got {p!r}.")
     if not 0 <= p <= 1 or (below_one and p == 1):
         raise ValueError(f"{prefix}`p` must be in {interval}, got {p!r}.")

@@ -19,7 +19,7 @@ __all__ = ["drop", "is_traced", "keep"]
 # Below this many draws the fixed cost of the bytes is more than they save.
 SMALL = 1 << 14
 # Elements treated at a time: the block's bytes and output stay in the cache between the two passes over them.
-BLOCK = 1 << 18
+BLOCK = 1 << 19
 select_above = torch.ops.aten.threshold_backward
 
 
@@ -79,30 +79,28 @@ def drop(
     if p == 1:
         return x.masked_fill(x.new_ones((), dtype=torch.bool), 0)
 
-    noise, threshold = _noise(shape, p, x.dtype, x.device, generator)
-    if per is None and not x.is_contiguous():  # draw in the order in which x lies in memory
-        noise = noise.as_strided(x.shape, torch.empty_like(x, device="meta").stride())
-    if x.numel() < SMALL:
+    noise, threshold = _noise(x if per is None else x.new_empty(shape), p, generator)
+    if x.numel() <= BLOCK or x.device.type != "cpu":
         return select_above(x, noise, threshold).mul_(1 / (1 - p))
-    return _Select.apply(x, noise, threshold, 1 / (1 - p))
+    return _SelectByBlocks.apply(x, noise, threshold, 1 / (1 - p))
 
 
 def keep(shape: Sequence[int], p: float, *, device: torch.device, generator: torch.Generator | None) -> Tensor:
     """Draw which elements are kept: true with probability `1 - p`."""
     if p in (0, 1):
         return torch.full(shape, p == 0, device=device)
-    noise, threshold = _noise(shape, p, torch.float32, device, generator)
+    noise, threshold = _noise(torch.empty(shape, device=device), p, generator)
     return noise > threshold
 
 
-class _Select(torch.autograd.Function):
-    """`x * scale` where the noise exceeds the threshold, else 0; its own derivative, with the gradient for x."""
+class _SelectByBlocks(torch.autograd.Function):
+    """`x * scale` where the noise exceeds the threshold, else 0; linear in x, so its backward is itself."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, noise: Tensor, threshold: int, scale: float) -> Tensor:
         ctx.save_for_backward(noise)
         ctx.numbers = threshold, scale
-        if x.numel() <= BLOCK or x.stride() != noise.stride() or x.device.type != "cpu":
+        if x.stride() != noise.stride():
             return select_above(x, noise, threshold).mul_(scale)
 
         out = torch.empty_like(x)
@@ -113,7 +111,7 @@ class _Select(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
-        return _Select.apply(*upstream, *ctx.saved_tensors, *ctx.numbers), None, None, None
+        return _SelectByBlocks.apply(*upstream, *ctx.saved_tensors, *ctx.numbers), None, None, None
 
 
 def _drop_traced(x: Tensor, p: float | Tensor, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
@@ -125,16 +123,17 @@ def _drop_traced(x: Tensor, p: float | Tensor, shape: tuple[int, ...], generator
     return x.masked_fill(noise >= q, 0) * scale
 
 
-def _noise(
-    shape: Sequence[int], p: float, dtype: torch.dtype, device: torch.device, generator: torch.Generator | None
-) -> tuple[Tensor, int]:
-    """Draw numbers that exceed the returned threshold with probability `1 - p`, for p strictly inside (0, 1)."""
-    n = math.prod(shape)
-    if n >= SMALL and device.type == "cpu":
+def _noise(like: Tensor, p: float, generator: torch.Generator | None) -> tuple[Tensor, int]:
+    """Draw numbers that exceed the returned threshold with probability `1 - p`, for p strictly inside (0, 1).
+
+    They lie in memory in the order in which `like` does.
+    """
+    n = like.numel()
+    if n >= SMALL and like.device.type == "cpu":
         noise, threshold = _bytes(n, p, generator)
-        return noise.view(shape), threshold
-    few = dtype if n < SMALL else torch.bool  # no conversion where it would show, one byte where memory counts
-    return torch.empty(shape, dtype=few, device=device).bernoulli_(1 - p, generator=generator), 0
+        return noise.as_strided(like.shape, torch.empty_like(like, device="meta").stride()), threshold
+    few = like.dtype if n < SMALL else torch.bool  # no conversion where it would show, one byte where memory counts
+    return torch.empty_like(like, dtype=few).bernoulli_(1 - p, generator=generator), 0
 
 
 def _bytes(n: int, p: float, generator: torch.Generator | None) -> tuple[Tensor, int]:

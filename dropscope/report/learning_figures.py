@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from dropscope.report.picture import Figure, Line, Panel
-from dropscope.report.reading import number, shown_arms, target_name, trials_of
+from dropscope.report.reading import arm_name, number, shown_arms, trials_of
 from dropscope.study import StudyResult
 
 __all__ = ["learning_figure"]
@@ -23,7 +23,8 @@ def learning_figure(result: StudyResult) -> Figure | None:
     Returns:
         The figure; None where nothing was trained.
     """
-    shown = [(title, trials_of(result, arm)) for title, arm in shown_arms(result)]
+    arms = shown_arms(result)
+    shown = [(title, trials_of(result, arm)) for title, arm in arms]
     values = [v for _, trials in shown for t in trials for kind in CURVES for v in _finite(t[f"{kind}_curve"])]
     if not values:
         return None
@@ -35,7 +36,7 @@ def learning_figure(result: StudyResult) -> Figure | None:
         Panel(title, "epoch", _loss_label(result), _lines(trials), y_range, (0.92, most * 1.09), ticks, log_x=True)
         for title, trials in shown
     ]
-    epochs = [f"{np.median([t['best_epoch'] for t in trials]):g} ({title})" for title, trials in shown]
+    epochs = [f"{arm.best_epoch:g} ({arm_name(arm)})" for _, arm in arms]
     caption = (
         "Bold: mean over seeds while all of them train. Thin: single seeds, on stop rows. Rings: the best epochs, at which the "
         "networks are kept. The loss on fit rows is measured during the updates, with dropout, and so lies above that of the same "
@@ -71,11 +72,11 @@ def _finite(curve: list[float | None]) -> list[float]:
 
 def _ceiling(shown: list[tuple[str, list[dict[str, Any]]]], values: list[float]) -> float:
     """Cut off a loss that explodes: nothing is worth showing far above where the networks begin."""
-    first = [curve[0] for _, trials in shown for t in trials for kind in CURVES if (curve := _finite(t[f"{kind}_curve"]))]
+    first = [
+        curve[0] for _, trials in shown for t in trials for kind in CURVES if (curve := _finite(t[f"{kind}_curve"]))
+    ]
     return min(max(values), 1.5 * max(first))
 
 
 def _loss_label(result: StudyResult) -> str:
-    if result.task == "classification":
-        return f"log-loss (nats), {target_name(result)}"
-    return f"mean square error (variance of {target_name(result, 16)} = 1)"
+    return "log-loss (nats)" if result.task == "classification" else "mean square error / target variance"

@@ -7,12 +7,12 @@ __all__ = ["DARK", "LIGHT", "Bars", "Figure", "Key", "Level", "Line", "Panel"]
 
 # Okabe & Ito's colours, which all common kinds of colour vision tell apart; the darker ones are lifted on a dark page.
 LIGHT = {
-    "ink": "#1b1f24", "muted": "#5f6872", "grid": "#e2e6ea", "card": "#ffffff", "rest": "#a3abb4",
+    "ink": "#1b1f24", "muted": "#5f6872", "grid": "#e2e6ea", "card": "#ffffff", "page": "#f5f6f8", "rest": "#a3abb4",
     "blue": "#0072b2", "orange": "#e69f00", "green": "#009e73", "purple": "#cc79a7", "vermilion": "#d55e00",
     "sky": "#56b4e9",
 }  # fmt: skip
 DARK = {
-    **LIGHT, "ink": "#e6e9ec", "muted": "#a0a9b3", "grid": "#2e353c", "card": "#1e2328", "rest": "#79828c",
+    **LIGHT, "ink": "#e6e9ec", "muted": "#a0a9b3", "grid": "#2e353c", "card": "#1c2126", "page": "#121619", "rest": "#79828c",
     "blue": "#4aa3df", "green": "#2bb58a", "vermilion": "#f07f35",
 }  # fmt: skip
 

@@ -11,8 +11,8 @@ from dropscope.study import Arm, StudyResult
 from dropscope.study.metrics import LABELS
 
 __all__ = [
-    "PLACES", "advised", "arm_name", "best", "interval", "loss_name", "number", "orders_of", "p_text", "place_arms",
-    "scores", "shown_arms", "target_name", "trials_of", "variances",
+    "PLACES", "advised", "arm_name", "best", "interval", "loss_name", "number", "one_line", "orders_of", "p_text", "place_arms",
+    "scores", "sentence", "shown_arms", "trials_of", "variances", "x_range",
 ]  # fmt: skip
 
 PLACES = {"input": "input", "hidden": "hidden layers", "both": "input and hidden layers"}
@@ -56,17 +56,17 @@ def arm_name(arm: Arm) -> str:
     return ", ".join(f"{place} p = {p_text(p)}" for place, p in parts if p) or "no dropout"
 
 
-def target_name(result: StudyResult, most: int = 28) -> str:
-    """Name the target on one line, cut to fit an axis.
+def one_line(name: str, most: int) -> str:
+    """Write a user's name on one line, cut to fit.
 
     Args:
-        result: the study.
-        most: longest name in characters.
+        name: the name.
+        most: longest text in characters.
 
     Returns:
-        The name.
+        The text.
     """
-    name = " ".join(result.target.split())
+    name = " ".join(name.split())
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
@@ -80,7 +80,8 @@ def loss_name(result: StudyResult) -> str:
         Such as "RMSE (units of price)".
     """
     label = LABELS[result.metric]
-    return f"{label} (units of {target_name(result)})" if result.metric in ("rmse", "mae") else f"{label}, {target_name(result)}"
+    target = one_line(result.target, 18)
+    return f"{label} (units of {target})" if result.metric in ("rmse", "mae") else f"{label}, {target}"
 
 
 def trials_of(result: StudyResult, arm: Arm) -> list[dict[str, Any]]:
@@ -95,6 +96,23 @@ def trials_of(result: StudyResult, arm: Arm) -> list[dict[str, Any]]:
     """
     mine = [t for t in result.trials if (t["p_input"], t["p_hidden"], t["lr"]) == (*arm.rates, arm.lr)]
     return sorted(mine, key=lambda trial: trial["seed"])
+
+
+def sentence(parts: Iterable[str]) -> str:
+    """Join clauses into one sentence.
+
+    Args:
+        parts: the clauses; empty ones are left out.
+
+    Returns:
+        The sentence, empty if no clause is left.
+
+    Example:
+        >>> sentence(["one thing holds", "", "so does another"])
+        'One thing holds; so does another.'
+    """
+    text = "; ".join(filter(None, parts))
+    return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
 def scores(result: StudyResult, arm: Arm, part: str = "select") -> list[float]:
@@ -124,6 +142,19 @@ def place_arms(result: StudyResult, place: str) -> list[tuple[float, Arm]]:
     arms = [(arm.p_input if place == "input" else arm.p_hidden, arm) for arm in result.arms if arm.place == place]
     zero = [(0.0, arm) for arm in result.arms if arm.place == "none"]
     return [*zero, *sorted(arms, key=lambda one: (one[0], one[1].p_input))] if arms else []
+
+
+def x_range(arms: list[tuple[float, Arm]]) -> tuple[float, float]:
+    """Set an axis of p that leaves room around the points.
+
+    Args:
+        arms: pairs of p and arm.
+
+    Returns:
+        Both ends of the axis.
+    """
+    widest = max(p for p, _ in arms)
+    return -0.06 * widest, 1.06 * widest
 
 
 def best(result: StudyResult) -> Arm | None:
@@ -169,7 +200,7 @@ def shown_arms(result: StudyResult) -> list[tuple[str, Arm]]:
         if arm is not None:
             roles.setdefault(arm.rates, (arm, []))[1].append(role)
     named = [(arm, ", ".join(filter(None, mine))) for arm, mine in roles.values()]
-    return [(arm_name(arm) + (f" ({role})" if role else ""), arm) for arm, role in named]
+    return [(arm_name(arm) + (f": {role}" if role else ""), arm) for arm, role in named]
 
 
 def interval(values: Iterable[float]) -> tuple[float, float, float]:

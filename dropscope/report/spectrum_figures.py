@@ -8,7 +8,7 @@ import numpy as np
 
 from dropscope.report.picture import Bars, Figure, Line, Panel
 from dropscope.report.reading import (
-    PLACES, arm_name, best, interval, number, orders_of, p_text, place_arms, shown_arms, target_name, trials_of, variances,
+    PLACES, arm_name, best, interval, number, one_line, orders_of, p_text, place_arms, sentence, shown_arms, trials_of, variances,
 )  # fmt: skip
 from dropscope.study import Arm, StudyResult
 
@@ -16,8 +16,10 @@ __all__ = ["epoch_spectrum_figure", "order_colour", "spectrum_figure"]
 
 ORDER_COLOURS = ("blue", "orange", "green", "purple", "vermilion", "sky")
 SHARE = "share of the output's variance"
+TOTAL = {"regression": "output variance / target variance", "classification": "variance of the centred logits"}
 # More bars than this cannot all be labelled.
 MOST_TICKS = 10
+MOST_BLOCKS = 15
 
 Stack = tuple[str, list[dict[str, Any] | None]]
 
@@ -71,8 +73,8 @@ def epoch_spectrum_figure(result: StudyResult) -> Figure | None:
     Returns:
         The figure; None where no spectrum was measured during training.
     """
-    orders, shown = orders_of(result), [(title, arm) for title, arm in shown_arms(result)][:2]
-    stacks = {title: _epoch_stacks(trials_of(result, arm)) for title, arm in shown}
+    orders, shown = orders_of(result), dict(shown_arms(result)[:2])
+    stacks = {title: _epoch_stacks(trials_of(result, arm)) for title, arm in shown.items()}
     stacks = {title: bars for title, bars in stacks.items() if len(bars) > 1}
     if not orders or not stacks:
         return None
@@ -82,18 +84,20 @@ def epoch_spectrum_figure(result: StudyResult) -> Figure | None:
         for total in (True, False)
         for title, bars in stacks.items()
     ]
-    reading = " ".join(_epoch_reading(title, bars) for title, bars in stacks.items())
+    reading = sentence(_epoch_reading(shown[title], bars) for title, bars in stacks.items())
     caption = (
         "Mean over the seeds still training at that epoch; the last bar is each network's own best epoch, measured with more "
         f"evaluations. Whiskers: 95 % interval over seeds. {_law(result)}"
     )
-    return Figure("spectrum_by_epoch", "Variance by interaction order, by epoch", reading, caption, panels, columns=len(stacks))
+    return Figure(
+        "spectrum_by_epoch", "Variance by interaction order, by epoch", reading, caption, panels, columns=len(stacks)
+    )
 
 
 def _stack(result: StudyResult, arm: Arm) -> Stack:
     label = p_text(arm.p_input if arm.place == "input" else arm.p_hidden)
     if arm.place == "both":
-        label += f"\n{p_text(arm.p_input)}"
+        label += f"\n{arm.p_input:.2g}"
     return label, [trial["spectrum"] for trial in trials_of(result, arm)]
 
 
@@ -115,7 +119,8 @@ def _panel(
     for k, name in enumerate(orders):
         mean, low, high = (np.array([column[k][end] for column in columns]) for end in range(3))
         hover = [
-            f"{_said(x_label, label)}\n{name}: {m:.3g}" + (f" [{max(lo, 0):.3g}, {hi:.3g}]" if math.isfinite(hi) else "")
+            f"{_said(x_label, label)}\n{name}: {m:.3g}"
+            + (f" [{max(lo, 0):.3g}, {hi:.3g}]" if math.isfinite(hi) else "")
             for (label, _), m, lo, hi in zip(bars, mean, low, high, strict=True)
         ]
         x = np.arange(len(bars))
@@ -124,13 +129,13 @@ def _panel(
         shift = 0.13 * (k - (len(orders) - 1) / 2)
         ends = [(base - mean + np.maximum(low, 0)).tolist(), (base - mean + high).tolist()]
         if np.isfinite(high).any():
-            whiskers.append(
-                Line((x + shift).tolist(), base.tolist(), dash="", low=ends[0], high=ends[1], width=1.3)
-            )
-    label = f"output variance ({_unit(result)})" if total else SHARE
+            whiskers.append(Line((x + shift).tolist(), base.tolist(), dash="", low=ends[0], high=ends[1], width=1.3))
+    label = TOTAL[result.task] if total else SHARE
     step = math.ceil(len(bars) / MOST_TICKS)
     ticks = {float(i): text for i, (text, _) in enumerate(bars) if i % step == 0 or text.startswith("best")}
-    return Panel(title, x_label, label, [*items, *whiskers], (0, top if total else 1.06), (-0.6, len(bars) - 0.4), ticks)
+    return Panel(
+        title, x_label, label, [*items, *whiskers], (0, top if total else 1.06), (-0.6, len(bars) - 0.4), ticks
+    )
 
 
 def _column(spectra: Sequence[dict[str, Any] | None], *, total: bool) -> list[tuple[float, float, float]]:
@@ -147,23 +152,18 @@ def _column(spectra: Sequence[dict[str, Any] | None], *, total: bool) -> list[tu
 
 
 def _highest(stacks: list[list[Stack]]) -> float:
-    """Top of the axis of total variance: the tallest bar with its whisker."""
-    tops = []
+    """Top of the axis of total variance: the tallest bar, with its whisker unless that would squash the bars."""
+    bars_top, tops = 0.0, [0.0]
     for _, spectra in (bar for bars in stacks for bar in bars):
         column = [one for one in _column(spectra, total=True) if math.isfinite(one[0])]
         heights = np.cumsum([mean for mean, _, _ in column])
-        tops += [h + max(0.0, np.nan_to_num(high - mean)) for h, (mean, _, high) in zip(heights, column, strict=True)]
-    return 1.05 * max(tops, default=1.0)
-
-
-def _unit(result: StudyResult) -> str:
-    if result.task == "classification":
-        return "centred logits, summed over classes"
-    return f"variance of {target_name(result, 16)} = 1"
+        bars_top = max([bars_top, *heights])
+        tops += [h + np.nan_to_num(high - mean) for h, (mean, _, high) in zip(heights, column, strict=True)]
+    return float(1.05 * min(max(tops), 1.5 * bars_top)) or 1.0
 
 
 def _place_label(place: str) -> str:
-    return {"input": "p at the input", "hidden": "p after hidden layers", "both": "p after hidden layers, below it p at the input"}[
+    return {"input": "p at the input", "hidden": "p after hidden layers", "both": "p hidden (above) and input (below)"}[
         place
     ]
 
@@ -179,7 +179,12 @@ def _interval_kind(result: StudyResult) -> str:
 
 
 def _law(result: StudyResult) -> str:
-    return f"Order counts blocks of columns; the law of inputs is the product of {len(result.blocks)} blocks, listed below."
+    names = [" + ".join(block) for block in result.blocks]
+    shown = [one_line(name, 24) for name in names[:MOST_BLOCKS]]
+    more = f" and {len(names) - MOST_BLOCKS} more, listed below" if len(names) > MOST_BLOCKS else ""
+    return (
+        f"Order counts blocks of columns; law of inputs: the product of {len(names)} blocks: {', '.join(shown)}{more}."
+    )
 
 
 def _spectrum_reading(result: StudyResult) -> str:
@@ -187,16 +192,21 @@ def _spectrum_reading(result: StudyResult) -> str:
     if zero is None or math.isnan(zero.mean_order):
         return ""
     if lowest is None or lowest is zero or math.isnan(lowest.mean_order):
-        return f"Without dropout, {1 - zero.share[0]:.0%} of the variance lies in interactions (order 2 and up)."
+        return (
+            f"Without dropout, {100 * (1 - zero.share[0]):.0f} % of the variance lies in interactions (order 2 and up)."
+        )
     return (
-        f"With the lowest loss ({arm_name(lowest)}), {1 - lowest.share[0]:.0%} of the variance lies in interactions (order 2 "
-        f"and up), against {1 - zero.share[0]:.0%} without dropout; the total changes by {100 * (lowest.total / zero.total - 1):+.0f} %."
+        f"With the lowest loss ({arm_name(lowest)}), {100 * (1 - lowest.share[0]):.0f} % of the variance lies in interactions (order 2 "
+        f"and up), against {100 * (1 - zero.share[0]):.0f} % without dropout; the total changes by {100 * (lowest.total / zero.total - 1):+.0f} %."
     )
 
 
-def _epoch_reading(title: str, bars: list[Stack]) -> str:
+def _epoch_reading(arm: Arm, bars: list[Stack]) -> str:
     ends = [variances(spectra, total=False) for _, spectra in (bars[0], bars[-1])]
     if not all(len(rows) for rows in ends):
         return ""
     first, last = (1 - rows[:, 0].mean() for rows in ends)
-    return f"{title[0].upper()}{title[1:]}: interactions hold {first:.0%} of the variance at epoch {bars[0][0]} and {last:.0%} at the best epoch."
+    return (
+        f"with {arm_name(arm)}, interactions hold {100 * first:.0f} % of the variance at epoch {bars[0][0]} and "
+        f"{100 * last:.0f} % at the best epoch"
+    )

@@ -6,7 +6,18 @@ from typing import Any
 import numpy as np
 
 from dropscope.report.picture import Figure, Level, Line, Panel
-from dropscope.report.reading import PLACES, arm_name, interval, number, orders_of, place_arms, trials_of
+from dropscope.report.reading import (
+    PLACES,
+    arm_name,
+    interval,
+    number,
+    orders_of,
+    p_text,
+    place_arms,
+    sentence,
+    trials_of,
+    x_range,
+)
 from dropscope.report.spectrum_figures import order_colour
 from dropscope.spectrum import Spectrum
 from dropscope.study import Arm, StudyResult
@@ -35,17 +46,23 @@ def survival_figure(result: StudyResult) -> Figure | None:
     survival = np.array([[one.survival(float(p)) for p in grid] for one in spectra])
     mean, x = survival.mean(0), grid.tolist()
     pure = [
-        Line(x, ((1 - grid) ** k).tolist(), order_colour(f"order {k}"), f"if all variance were at order {k}", "dash", 1.3)
+        Line(
+            x, ((1 - grid) ** k).tolist(), order_colour(f"order {k}"), f"if all variance were at order {k}", "dash", 1.3
+        )
         for k in range(1, spectra[0].max_order + 1)
     ]
     band = Line(x, x, label="range over seeds", low=survival.min(0).tolist(), high=survival.max(0).tolist(), band=True)
     hover = [f"p = {p:.2f}\nS(p) = {s:.3f}" for p, s in zip(grid, mean, strict=True)]
-    lines = [*pure, *([band] if len(spectra) > 1 else []), Line(x, mean.tolist(), label="S(p), networks of p = 0", width=2.8, hover=hover)]
+    lines = [
+        *pure,
+        *([band] if len(spectra) > 1 else []),
+        Line(x, mean.tolist(), label="S(p), networks of p = 0", width=2.8, hover=hover),
+    ]
     panel = Panel(
         "Theory: S(p) = Σ qᵏ Wₖ / Var, with q = 1 - p", "p, chance that a block of columns is drawn anew",
-        "share of the output's variance still explained", lines, (0, 1.03), (0, 1),
+        "share of variance explained", lines, (0, 1.03), (0, 1),
     )  # fmt: skip
-    reading = f"By theory, drawing each block anew with chance ½ would leave {mean[25]:.0%} of the variance explained."
+    reading = f"By theory, drawing each block anew with chance ½ would leave {100 * mean[25]:.0f} % of the variance explained."
     caption = (
         "Theory, computed from the measured spectra of the networks trained without dropout: what a copy of their inputs, each "
         "block drawn anew with chance p, still explains of their output. It says nothing of networks trained with dropout."
@@ -69,23 +86,39 @@ def measured_figure(result: StudyResult) -> Figure | None:
         return None
     shares = np.array([row / row.sum() for row in base.values()]).mean(0)
     firm = [k for k in range(len(orders)) if shares[k] >= LEAST_SHARE]
-    lines = {place: [_ratio_line(result, place, k, orders[k], base) for k in firm] for place in PLACES if place_arms(result, place)}
-    ends = [v for each in lines.values() for line in each for v in (*line.y, *line.high) if math.isfinite(v)]
-    y_range = (0.0, min(1.08 * max(ends, default=1.0), 2.0 * max([1.0, *(v for e in lines.values() for line in e for v in line.y if math.isfinite(v))])))
+    lines = {
+        place: [_ratio_line(result, place, k, orders[k], base) for k in firm]
+        for place in PLACES
+        if place_arms(result, place)
+    }
+    y_range = _ratio_range([line for each in lines.values() for line in each])
     panels = [
         Panel(f"Dropout at the {PLACES[place]}", _x_label(place), "Wₖ(p) / Wₖ(0)",
-              [Level(1.0, "as at\np = 0", 1.0), *each], y_range, _x_range(place_arms(result, place)))
+              [Level(1.0, "as at\np = 0", 1.0), *each], y_range, x_range(place_arms(result, place)))
         for place, each in lines.items() if each
     ]  # fmt: skip
     if not panels:
         return None
     left_out = [name for k, name in enumerate(orders) if k not in firm]
     caption = (
-        "Measured on trained networks; not predicted by qᵏ. Variance at each order, in the target's units, divided by that of the "
+        "Measured on trained networks; not predicted by qᵏ. Variance at each order, divided by that of the "
         "networks of the same seed trained without dropout; mean over seeds with its 95 % interval. "
-        + (f"Left out, as their ratio would be noise: {', '.join(left_out)} (under 2 % of the variance at p = 0)." if left_out else "")
+        + (
+            f"Left out, as their ratio would be noise: {', '.join(left_out)} (under 2 % of the variance at p = 0)."
+            if left_out
+            else ""
+        )
     )
-    return Figure("measured", "Measured: what training with dropout did to each order", _reading(panels), caption, panels)
+    return Figure(
+        "measured", "Measured: what training with dropout did to each order", _reading(lines), caption, panels
+    )
+
+
+def _ratio_range(lines: list[Line]) -> tuple[float, float]:
+    """From 0 to the highest whisker, unless that would squash the curves."""
+    means = [y for line in lines for y in line.y if math.isfinite(y)]
+    whiskers = [end for line in lines for end in line.high if math.isfinite(end)]
+    return 0.0, min(1.08 * max([1.0, *means, *whiskers]), 2 * max([1.0, *means]))
 
 
 def _by_seed(result: StudyResult, arm: Arm) -> dict[int, np.ndarray]:
@@ -120,15 +153,14 @@ def _x_label(place: str) -> str:
     return "p at the input" if place == "input" else "p after hidden layers"
 
 
-def _x_range(arms: list[tuple[float, Arm]]) -> tuple[float, float]:
-    widest = max(p for p, _ in arms)
-    return -0.06 * widest, 1.06 * widest
-
-
-def _reading(panels: list[Panel]) -> str:
+def _reading(lines: dict[str, list[Line]]) -> str:
     parts = []
-    for panel in panels:
-        last = [f"{line.label} × {line.y[-1]:.2g}" for line in panel.items if isinstance(line, Line) and math.isfinite(line.y[-1])]
-        if last:
-            parts.append(f"{panel.title[0].lower()}{panel.title[1:]}, p = {panel.items[-1].x[-1]:.3g}: {', '.join(last)}")  # type: ignore[union-attr]
-    return f"At the largest rate studied: {'; '.join(parts)}." if parts else ""
+    for place in ("input", "hidden"):
+        left = [
+            f"{100 * line.y[-1]:.0f} % of {line.label}"
+            for line in lines.get(place, [])[:2]
+            if math.isfinite(line.y[-1])
+        ]
+        if left:
+            parts.append(f"p = {p_text(lines[place][0].x[-1])} at the {PLACES[place]} leaves {' and '.join(left)}")
+    return sentence(parts)

@@ -9,7 +9,7 @@ from dropscope.errors import closest
 from dropscope.stack.optimizer import OPTIMIZERS
 from dropscope.stack.shape import Member, Shape
 
-__all__ = ["check_numbers", "check_rows", "epoch_length"]
+__all__ = ["check_counts", "check_optimizer", "check_rows", "epoch_length"]
 
 
 def check_rows(x: Tensor, y: Tensor, members: Sequence[Member], shape: Shape) -> None:
@@ -39,10 +39,14 @@ def check_rows(x: Tensor, y: Tensor, members: Sequence[Member], shape: Shape) ->
                 raise ValueError(f"`{name}` must hold int64 indices of rows in [0, {len(x)}), got {rows}.")
 
 
-def check_numbers(optimizer: str, **counts: int) -> None:
-    """Check the optimizer's name, and that every count is at least one."""
-    if optimizer not in OPTIMIZERS:
-        raise ValueError(f"`optimizer` must be a known name, got {optimizer!r}: {closest(optimizer, [*OPTIMIZERS])}")
+def check_optimizer(name: str) -> None:
+    """Check the name of an optimizer."""
+    if name not in OPTIMIZERS:
+        raise ValueError(f"`optimizer` must be a known name, got {name!r}: {closest(name, [*OPTIMIZERS])}")
+
+
+def check_counts(**counts: int) -> None:
+    """Check that every count is at least one."""
     for name, count in counts.items():
         if count < 1:
             raise ValueError(f"`{name}` must be at least 1, got {count}.")
@@ -51,6 +55,7 @@ def check_numbers(optimizer: str, **counts: int) -> None:
 def epoch_length(members: Sequence[Member], batch_size: int, steps_per_epoch: int | None) -> int:
     """Return the steps per epoch, which may not depend on which models happen to share a stack."""
     if steps_per_epoch is not None:
+        check_counts(steps_per_epoch=steps_per_epoch)
         return steps_per_epoch
     counts = {len(member.fit) for member in members}
     if len(counts) > 1:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Generator, Tensor
 
-from dropscope.stack.checks import check_numbers, check_rows, epoch_length
+from dropscope.stack.checks import check_counts, check_optimizer, check_rows, epoch_length
 from dropscope.stack.layout import initial, outputs, pad_columns, stacked
 from dropscope.stack.network import Network
 from dropscope.stack.noise import Batches, Noise
@@ -144,9 +144,8 @@ def train(
         True
     """
     check_rows(x, y, members, shape)
-    check_numbers(
-        optimizer, epochs=epochs, batch_size=batch_size, patience=patience, steps_per_epoch=steps_per_epoch or 1
-    )
+    check_optimizer(optimizer)
+    check_counts(epochs=epochs, batch_size=batch_size, patience=patience)
     steps = epoch_length(members, batch_size, steps_per_epoch)
     targets = y.to(device, x.dtype) if shape.task == "regression" else y.to(device)
     stack = Stack(x.to(device), targets, members, shape, optimizer, batch_size)

@@ -14,8 +14,8 @@ __all__ = ["advise"]
 def advise(result: StudyResult) -> Advice:
     """Say how much dropout to use, where and why, from the selection losses of a study.
 
-    The statistics are those of `decide`; only scores on selection rows enter. Arms that did not converge or diverged are
-    left out and named. The advice is void if the best network loses to the constant prediction.
+    The statistics are those of `decide`; only scores on selection rows enter. Arms that did not converge, or diverged,
+    are left out and named. The advice is void if the best network loses to the constant prediction.
 
     Args:
         result: a study with its trials, arms and references.

@@ -66,7 +66,7 @@ def run_chunk(chunk: Chunk, on_epoch: Callable[..., None] | None = None) -> list
     if chunk.threads is not None:
         torch.set_num_threads(chunk.threads)
     start = time.perf_counter()
-    curves: list[dict[int, dict[str, Any]]] = [{} for _ in chunk.trials]
+    curves: list[dict[str, Any]] = [{} for _ in chunk.trials]
     probe = _probe(chunk, curves) if chunk.recipe.blocks else None
     fitted = train(chunk, probe=probe, probe_epochs=chunk.recipe.probe_epochs, on_epoch=on_epoch)
     final = _final_spectra(chunk, fitted)
@@ -126,13 +126,13 @@ def train(chunk: Chunk, **options: Any) -> list[stack.Fitted]:
     )  # fmt: skip
 
 
-def _probe(chunk: Chunk, curves: list[dict[int, dict[str, Any]]]) -> Callable[..., None]:
+def _probe(chunk: Chunk, curves: list[dict[str, Any]]) -> Callable[..., None]:
     """Measure the spectra of the networks still training and keep them by epoch."""
 
     def probe(epoch: int, forward: Callable[[torch.Tensor], torch.Tensor], indices: list[int]) -> None:
         found = _spectra(chunk, forward, len(indices), chunk.recipe.curve_budget, intervals=False)
         for index, one in zip(indices, found, strict=True):
-            curves[index][epoch] = one
+            curves[index][str(epoch)] = one
 
     return probe
 

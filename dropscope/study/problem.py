@@ -165,9 +165,10 @@ def _codes(frame: Any, name: str | None) -> np.ndarray | None:
 def _refuse_leak(schema: Schema, raw: np.ndarray, y: np.ndarray) -> None:
     leak = find_leak(raw[:, : len(schema.numeric)], list(schema.numeric), y.astype(float)) if schema.numeric else None
     if leak:
+        columns = ", ".join(f"`{name}`" for name in leak)
         raise BadTable(
-            f"the target can be computed from {', '.join(f'`{name}`' for name in leak)} (R² > .9999): leave out what is not "
-            f"known when predicting (`--drop {leak[0]}`), or pass `--allow-leak`."
+            f"the target can be computed from {columns} (R² > .9999): leave out what is not known when predicting "
+            f"(`--drop {leak[0]}`), or pass `--allow-leak`."
         )
 
 

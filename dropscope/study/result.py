@@ -48,8 +48,9 @@ class Arm:
 class Advice:
     """How much dropout, where and why.
 
-    `kind` is "dropout", "no dropout", "cannot tell" or "void"; `sentences` are the answer and its reason; `code` is what
-    to paste; gains, SE and bound are in units of the metric's loss.
+    `kind` is "dropout", "no dropout", "cannot tell" or "void"; `sentences` are the answer and its reason; `code` is
+    what to paste. `gain` is that of the best arm and `gain_se` its standard error, in units of the metric; `critical`
+    is the ratio of the two that had to be passed. `excluded` arms had not converged, or diverged.
     """
 
     kind: str

@@ -52,7 +52,7 @@ def test_a_damaged_line_is_refused_not_skipped(tmp_path):
         store.add([record("a"), record("b")])
     lines = store.path.read_bytes().splitlines(keepends=True)
     store.path.write_bytes(lines[0] + b'{"key": \n' + lines[2])
-    with pytest.raises(StoreConflict, match="line 2 .* damaged"):
+    with pytest.raises(StoreConflict, match=r"line 2 .* damaged"):
         Store(tmp_path, CONFIG)
 
 

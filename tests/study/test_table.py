@@ -161,7 +161,7 @@ class TestLeaks:
     def test_columns_that_sum_to_the_target_are_named(self):
         frame = good()
         leaky = frame.with_columns(d=frame["y"] - frame["a"])
-        with pytest.raises(BadTable, match="can be computed from `(a|d)`, `(a|d)`.*--drop"):
+        with pytest.raises(BadTable, match=r"can be computed from `(a|d)`, `(a|d)`.*--drop"):
             posed(leaky)
         posed(leaky, allow_leak=True)
         posed(leaky, drop="d")

@@ -1,0 +1,102 @@
+"""Fill the page of a report: one HTML file with style, data and plotly.js inside, which asks the network for nothing."""
+
+import re
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from dropscope import __version__
+from dropscope.errors import need
+from dropscope.report.picture import DARK, LIGHT, Figure
+from dropscope.report.plotly_drawing import to_plotly
+from dropscope.report.reading import p_text
+from dropscope.report.tables import arms_table, number_text, references_table, refit_table, trials_table
+from dropscope.study import StudyResult
+from dropscope.study.metrics import LABELS
+
+__all__ = ["render"]
+
+ANSWERS = {
+    "dropout": "Use dropout", "no dropout": "No dropout", "cannot tell": "The data cannot tell", "void": "No advice",
+}  # fmt: skip
+
+
+def render(result: StudyResult, figures: list[Figure]) -> str:
+    """Render the page.
+
+    Args:
+        result: a finished study.
+        figures: its figures.
+
+    Returns:
+        The HTML.
+    """
+    jinja2, offline = need("jinja2", "study"), need("plotly.offline", "study")
+    # Whatever a table is called, it is text here: autoescape is on for every name.
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["number"] = number_text
+    here = files("dropscope.report")
+    template = environment.from_string(here.joinpath("template.html").read_text(encoding="utf-8"))
+    trusted = environment.filters["safe"]
+    return template.render(
+        result=result, figures=figures, plots=[to_plotly(panel) for figure in figures for panel in figure.panels],
+        answer=_answer(result), numbers=_numbers(result), options=_options(result), palettes={"light": LIGHT, "dark": DARK},
+        arms=arms_table(result), references=references_table(result), refit=refit_table(result), trials=trials_table(result),
+        files=[Path(file).name for file in result.files], versions=_versions(), metric=LABELS[result.metric],
+        style=trusted(here.joinpath("style.css").read_text(encoding="utf-8")),
+        plotly=trusted(_as_script(offline.get_plotlyjs())),
+    )  # fmt: skip
+
+
+def _as_script(source: str) -> str:
+    """No text inside a script may end it."""
+    return re.sub(r"</(?=script)", r"<\\/", source, flags=re.IGNORECASE)
+
+
+def _answer(result: StudyResult) -> dict[str, Any]:
+    advice = result.advice
+    if advice is None:
+        return {
+            "kind": "void",
+            "title": "No advice",
+            "sentences": ("This study was not asked for advice.", ""),
+            "code": "",
+        }
+    return {"kind": advice.kind, "title": ANSWERS[advice.kind], "sentences": advice.sentences, "code": advice.code}
+
+
+def _numbers(result: StudyResult) -> list[tuple[str, str]]:
+    """The numbers that tell how large the study was."""
+    parts = [(f"{part} rows", f"{result.rows[part]:,}") for part in ("fit", "stop", "select", "test")]
+    return [
+        *parts,
+        ("networks", f"{len(result.trials):,}"),
+        ("seeds", f"{len({trial['seed'] for trial in result.trials})}"),
+        (
+            "epochs at most",
+            f"{2 * result.epochs:,}" if any(t["extended"] for t in result.trials) else f"{result.epochs:,}",
+        ),
+        ("seconds", f"{result.seconds:,.0f}"),
+    ]
+
+
+def _options(result: StudyResult) -> list[tuple[str, str]]:
+    return [(name.replace("_", " "), _option_text(value)) for name, value in result.options.items()]
+
+
+def _option_text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        inner = [f"({_option_text(one)})" if isinstance(one, list | tuple) else _option_text(one) for one in value]
+        return ", ".join(inner) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return "chosen by the study"
+    return p_text(value) if isinstance(value, float) else str(value)
+
+
+def _versions() -> dict[str, str]:
+    return {"dropscope": __version__, **{name: version(name) for name in ("torch", "numpy", "scipy", "scikit-learn")}}

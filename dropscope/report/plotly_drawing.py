@@ -1,0 +1,128 @@
+"""Draw a panel as plain data for plotly.js; colours stay names, which the page turns into those of its theme."""
+
+import html
+import math
+from typing import Any
+
+from dropscope.report.picture import Bars, Level, Line, Panel
+
+__all__ = ["to_plotly"]
+
+SYMBOLS = {"circle": "circle", "ring": "circle-open", "diamond": "diamond", "cross": "x-thin-open"}
+
+
+def to_plotly(panel: Panel) -> dict[str, Any]:
+    """Describe a panel to plotly.js.
+
+    Args:
+        panel: the panel.
+
+    Returns:
+        `data` and `layout` as plain data; every text is escaped, as plotly reads some HTML tags.
+    """
+    data = [one for item in panel.items for one in _traces(item)]
+    margin = {"l": 58, "r": 74 if panel.levels else 12, "t": 10, "b": 46}
+    x_axis: dict[str, Any] = {
+        "title": {"text": _text(panel.x_label), "standoff": 10},
+        "range": [_log(end, panel) for end in panel.x_range],
+        "gridcolor": "grid", "zeroline": False, "showgrid": not panel.ticks, "linecolor": "muted", "automargin": True,
+    }  # fmt: skip
+    if panel.log_x:
+        x_axis["type"] = "log"
+    if panel.ticks:
+        x_axis |= {"tickvals": list(panel.ticks), "ticktext": [_text(t) for t in panel.ticks.values()], "tickangle": 0}
+    y_axis = {
+        "title": {"text": _text(panel.y_label), "standoff": 8}, "range": list(panel.y_range), "gridcolor": "grid",
+        "zeroline": False, "automargin": True, "nticks": 7,
+    }  # fmt: skip
+    layout = {
+        "margin": margin, "xaxis": x_axis, "yaxis": y_axis, "showlegend": False, "barmode": "overlay", "bargap": 0.2,
+        "hovermode": "closest", "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif", "size": 12, "color": "ink"},
+        "hoverlabel": {"bgcolor": "card", "bordercolor": "muted", "font": {"color": "ink"}, "align": "left"},
+        "shapes": [_level(level) for level in panel.levels if math.isfinite(level.y)],
+        "annotations": [_level_name(level) for level in panel.levels],
+    }  # fmt: skip
+    return {"data": data, "layout": layout}
+
+
+def _traces(item: Line | Bars | Level) -> list[dict[str, Any]]:
+    if isinstance(item, Level):
+        return []
+    if isinstance(item, Bars):
+        return [_bars(item)]
+    return [_band(item)] if item.band else [_line(item)]
+
+
+def _bars(item: Bars) -> dict[str, Any]:
+    return {
+        "type": "bar", "x": item.x, "base": _plain(item.base), "y": _plain(item.height), "marker": {"color": item.colour},
+        "name": _text(item.label), **_hover(item.hover),
+    }  # fmt: skip
+
+
+def _band(item: Line) -> dict[str, Any]:
+    return {
+        "type": "scatter", "x": [*item.x, *item.x[::-1]], "y": _plain([*item.low, *item.high[::-1]]), "mode": "lines",
+        "fill": "toself", "fillcolor": item.colour, "line": {"width": 0, "color": item.colour}, "opacity": 0.2,
+        "hoverinfo": "skip", "name": _text(item.label),
+    }  # fmt: skip
+
+
+def _line(item: Line) -> dict[str, Any]:
+    modes = [mode for mode, shown in (("lines", item.dash), ("markers", item.marker or not item.dash)) if shown]
+    trace: dict[str, Any] = {
+        "type": "scatter", "x": item.x, "y": _plain(item.y), "mode": "+".join(modes), "name": _text(item.label),
+        "opacity": item.opacity,
+        "marker": {
+            "color": item.colour, "size": item.size if item.marker else 0.1,
+            "symbol": SYMBOLS.get(item.marker, "circle"), "line": {"width": 2, "color": item.colour},
+        },
+        **_hover(item.hover),
+    }  # fmt: skip
+    if item.dash:
+        trace["line"] = {"color": item.colour, "width": item.width, "dash": item.dash}
+    if item.low:
+        up, down = ([_gap(end, y) for end, y in zip(ends, item.y, strict=True)] for ends in (item.high, item.low))
+        trace["error_y"] = {
+            "type": "data", "symmetric": False, "array": up, "arrayminus": down, "color": item.colour, "width": 3,
+            "thickness": min(item.width, 1.5),
+        }  # fmt: skip
+    return trace
+
+
+def _gap(end: float, y: float) -> float:
+    # A missing whisker is one of no length: plotly would draw null as a whisker to the axis.
+    return abs(end - y) if math.isfinite(end - y) else 0.0
+
+
+def _level(level: Level) -> dict[str, Any]:
+    return {
+        "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level.y, "y1": level.y, "layer": "between",
+        "line": {"color": "muted", "width": 1.4, "dash": level.dash},
+    }  # fmt: skip
+
+
+def _level_name(level: Level) -> dict[str, Any]:
+    return {
+        "xref": "paper", "x": 1, "xanchor": "left", "xshift": 4, "y": level.name_y, "yanchor": "middle", "showarrow": False,
+        "align": "left", "text": _text(level.name), "font": {"size": 11, "color": "muted"},
+    }  # fmt: skip
+
+
+def _hover(texts: list[str]) -> dict[str, Any]:
+    if not texts:
+        return {"hoverinfo": "skip"}
+    return {"hovertext": [_text(text) for text in texts], "hovertemplate": "%{hovertext}<extra></extra>"}
+
+
+def _text(text: str) -> str:
+    return html.escape(text, quote=False).replace("\n", "<br>")
+
+
+def _log(end: float, panel: Panel) -> float:
+    return math.log10(end) if panel.log_x else end
+
+
+def _plain(values: list[float]) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in values]

@@ -1,0 +1,157 @@
+"""The tables of the page, as texts: arms, reference models, and every single trial."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dropscope.report.reading import advised, number, orders_of
+from dropscope.study import Arm, StudyResult
+from dropscope.study.metrics import LABELS
+
+__all__ = ["Table", "arms_table", "number_text", "references_table", "refit_table", "trials_table"]
+
+# Beside the metric of the study, what a reader knows best.
+MORE = {"regression": ("r2",), "classification": ("accuracy", "balanced_accuracy")}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Column names and rows of texts; `marked` are the rows that stand out."""
+
+    columns: list[str]
+    rows: list[list[str]]
+    marked: frozenset[int] = frozenset()
+
+
+def number_text(value: float | None, digits: int = 4) -> str:
+    """Write a number to a few digits.
+
+    Args:
+        value: the number.
+        digits: significant digits.
+
+    Returns:
+        The text, a dash for nan.
+    """
+    value = number(value)
+    return f"{value:.{digits}g}" if math.isfinite(value) else "–"
+
+
+def arms_table(result: StudyResult) -> Table:
+    """List the arms.
+
+    Args:
+        result: the study.
+
+    Returns:
+        One row an arm; the advised one is marked.
+    """
+    several = len({trial["lr"] for trial in result.trials}) > 1
+    orders = orders_of(result)
+    label = LABELS[result.metric]
+    columns = ["input p", "hidden p", *(["learning rate"] if several else []), f"selection {label}", f"test {label}"]
+    columns += [*orders, *(["mean order", "variance"] if orders else []), "best epoch", "remark"]
+    rows = []
+    for arm in result.arms:
+        cells = [f"{arm.p_input:g}", f"{arm.p_hidden:g}", *([f"{arm.lr:g}"] if several else [])]
+        cells += [_with_error(arm.select, arm.select_se), _with_error(arm.test, arm.test_se)]
+        cells += [_share_text(share) for share in (*arm.share, arm.rest)[: len(orders)]]
+        cells += [number_text(arm.mean_order, 3), number_text(arm.total, 3)] if orders else []
+        rows.append([*cells, number_text(arm.best_epoch), _flags(arm)])
+    mark = advised(result)
+    marked = frozenset(i for i, arm in enumerate(result.arms) if mark is not None and arm.rates == mark.rates)
+    return Table(columns, rows, marked)
+
+
+def references_table(result: StudyResult) -> Table:
+    """List the reference models.
+
+    Args:
+        result: the study.
+
+    Returns:
+        One row a model.
+    """
+    names = [result.metric, *(name for name in MORE[result.task] if name != result.metric)]
+    columns = ["model", *(f"selection {LABELS[name]}" for name in names), *(f"test {LABELS[name]}" for name in names)]
+    rows = [
+        [row["label"], *(_over_seeds(s.get(name) for s in row[part]) for part in ("select", "test") for name in names)]
+        for row in result.references
+    ]
+    return Table(columns, rows)
+
+
+def refit_table(result: StudyResult) -> Table | None:
+    """Describe the model that was trained once more and kept.
+
+    Args:
+        result: the study.
+
+    Returns:
+        One row; None where nothing was kept.
+    """
+    kept = result.refit
+    if not kept:
+        return None
+    columns = ["rows trained on", "learning rate", "best epoch", *(f"test {LABELS[name]}" for name in kept["test"])]
+    cells = [f"{kept['rows']:,}", f"{kept['lr']:g}", f"{kept['best_epoch']}", *map(number_text, kept["test"].values())]
+    return Table(columns, [cells])
+
+
+def trials_table(result: StudyResult) -> Table:
+    """List every trial.
+
+    Args:
+        result: the study.
+
+    Returns:
+        One row a trial.
+    """
+    orders, label = orders_of(result), LABELS[result.metric]
+    columns = [
+        "input p",
+        "hidden p",
+        "learning rate",
+        "seed",
+        "best epoch",
+        "epochs",
+        "stop loss",
+        f"selection {label}",
+        f"test {label}",
+    ]
+    columns += [*orders, *(["mean order", "variance"] if orders else []), "seconds", "remark"]
+    return Table(columns, [_trial_row(trial, result.metric, len(orders)) for trial in result.trials])
+
+
+def _trial_row(trial: dict[str, Any], metric: str, orders: int) -> list[str]:
+    cells = [f"{trial[name]:g}" for name in ("p_input", "p_hidden", "lr", "seed", "best_epoch", "epochs")]
+    cells += [number_text(value) for value in (trial["stop"], trial["select"][metric], trial["test"][metric])]
+    if orders:
+        spectrum = trial["spectrum"] or {"share": [None] * orders, "rest": None, "mean_order": None, "total": None}
+        cells += [_share_text(share) for share in (*spectrum["share"], spectrum["rest"])[:orders]]
+        cells += [number_text(spectrum["mean_order"], 3), number_text(spectrum["total"], 3)]
+    flags = [name for name in ("extended", "diverged") if trial[name]]
+    return [*cells, number_text(trial["seconds"], 3), ", ".join(flags)]
+
+
+def _share_text(share: float | None) -> str:
+    return f"{number(share):.3f}" if math.isfinite(number(share)) else "–"
+
+
+def _with_error(mean: float, error: float) -> str:
+    return number_text(mean) + (f" ± {error:.2g}" if math.isfinite(error) else "")
+
+
+def _over_seeds(values: Iterable[float | None]) -> str:
+    kept = np.array([number(value) for value in values])
+    error = float(kept.std(ddof=1) / len(kept) ** 0.5) if len(kept) > 1 else math.nan
+    return _with_error(float(kept.mean()), error)
+
+
+def _flags(arm: Arm) -> str:
+    return ", ".join(
+        name for name, holds in (("diverged", arm.diverged), ("not converged", not arm.converged)) if holds
+    )
