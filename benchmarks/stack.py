@@ -22,7 +22,7 @@ from dropscope.stack.training import Stack
 
 ROWS, INPUTS, BATCH, DEPTH, P = 1500, 25, 100, 3, 0.25
 CASES = ((32, 60), (128, 60), (512, 16))
-BUNDLE = 8  # steps per timing: the stack draws its masks eight steps ahead
+BUNDLE = 16  # steps per timing: the stack draws its masks so many steps ahead
 
 
 def table(inputs):
@@ -116,12 +116,14 @@ class TwoProcesses:
             self.pipes.append(here)
 
     def run(self, steps):
+        """Share so many steps and wait for both."""
         for pipe in self.pipes:
             pipe.send(steps // 2)
         for pipe in self.pipes:
             pipe.recv()
 
     def close(self):
+        """End both processes."""
         for pipe, process in zip(self.pipes, self.processes, strict=True):
             pipe.send(0)
             process.join()

@@ -6,7 +6,6 @@ import secrets
 import pytest
 import torch
 
-
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Several test processes with several threads each wait for one another most of the time.
     torch.set_num_threads(1)

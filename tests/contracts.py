@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.testing import CompileCounter
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.checkpoint import checkpoint
 
@@ -68,15 +69,11 @@ class LayerContract:
     @pytest.mark.parametrize("p", [0.1, 0.5])
     def test_mean_and_variance_are_those_of_the_law(self, case, p, generator):
         layer, law = case.make(p, generator=generator), case.law(p)
-        one_each = tuple(
-            0 if case.per is None or a % len(case.shape) in [b % len(case.shape) for b in case.per] else slice(0, 1)
-            for a in range(len(case.shape))
-        )
-        index = tuple(slice(None) if i == 0 else i for i in one_each)
-        draws = torch.stack([layer(case.ones(dtype=torch.float64))[index] for _ in range(300)]).flatten()
+        own = tuple(slice(size) for size in masks.draw_shape(case.shape, case.per))
+        draws = torch.stack([layer(case.ones(dtype=torch.float64))[own] for _ in range(300)]).flatten()
         for values, expected in ((draws, law.mean), ((draws - law.mean) ** 2, law.variance)):
             error = values.std().item() / math.sqrt(values.numel())
-            assert abs(values.mean().item() - expected) < 6 * error
+            assert abs(values.mean().item() - expected) <= 6 * error
 
     def test_the_same_generator_draws_the_same_mask(self, case, seed):
         first, second = (case.make(0.5, generator=seeded(seed))(case.ones()) for _ in range(2))
@@ -98,6 +95,8 @@ class LayerContract:
         mask = case.make(0.3, generator=seeded(seed))(case.ones())
         assert torch.equal(x.grad, mask * upstream)
 
+    # torch's own rules for forward-mode differentiation are still scripted
+    @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
     def test_first_and_second_derivatives_are_right(self, case, generator):
         layer = case.make(0.3, generator=generator)
         state = generator.get_state()
@@ -117,6 +116,9 @@ class LayerContract:
         y.sum().backward()
         assert y.dtype == x.grad.dtype == dtype
         assert set(y.unique().tolist()) <= {0.0, torch.tensor(1 / 0.7, dtype=dtype).item()}
+
+    def test_the_device_is_kept(self, case):
+        assert case.make(0.3)(case.ones(device="meta")).device.type == "meta"
 
     @pytest.mark.parametrize("fill", [1.0, math.inf, math.nan])
     def test_p_one_gives_zeros_in_value_and_gradient(self, case, fill):
@@ -148,14 +150,14 @@ class LayerContract:
 
     @pytest.mark.parametrize("randomness", ["same", "different"])
     def test_vmap_draws_as_it_is_told(self, case, randomness):
-        x = torch.ones(16, *case.shape)
+        x = torch.ones(64, *case.shape)
         y = torch.vmap(case.make(0.5), randomness=randomness)(x).flatten(1)
         assert set(y.unique().tolist()) <= {0.0, 2.0}
         assert torch.equal(y, y[:1].expand_as(y)) == (randomness == "same")
 
     def test_compiles_into_one_graph_that_survives_three_changes_of_p(self, case):
         torch._dynamo.reset()
-        layer, counted = case.make(0.5), torch._dynamo.testing.CompileCounter()
+        layer, counted = case.make(0.5), CompileCounter()
         compiled = torch.compile(layer, backend=counted, fullgraph=True)
         for p in (0.5, 0.2, 1.0, 0.0):
             layer.p = p

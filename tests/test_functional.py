@@ -40,7 +40,7 @@ class TestDropout:
 
     @pytest.mark.parametrize("per", [None, (0,), (0, 1), (-1,)])
     def test_the_generator_alone_decides_the_mask(self, per, seed):
-        x = torch.ones(20, 30, 40)
+        x = torch.ones(60, 30, 40)
 
         def run(s):
             generator = torch.Generator().manual_seed(s)

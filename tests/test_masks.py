@@ -26,7 +26,7 @@ def sigmas(values, expected):
     """How many standard errors the mean of the values lies from the expected one."""
     values = values.double().flatten()
     error = values.std().item() / math.sqrt(values.numel())
-    return abs(values.mean().item() - expected) / error if error else math.inf * (values[0].item() != expected)
+    return abs(values.mean().item() - expected) / error
 
 
 def rate_sigmas(kept, p):
@@ -123,7 +123,7 @@ class TestPer:
 
 class TestSampler:
     @pytest.mark.parametrize("p", [1e-4, 1 / 512, 0.1, 0.25, 0.5, 0.7, 0.999])
-    @pytest.mark.parametrize("n", [sampler.SMALL - 1, N, sampler.BLOCK + 13])
+    @pytest.mark.parametrize("n", [sampler.SMALL_ON_GRID - 1, sampler.SMALL - 1, N, sampler.BLOCK + 13])
     def test_drops_with_probability_p_at_every_size(self, n, p, generator):
         repeats = max(1, N // n)
         dropped = [masks.drop(torch.ones(n), p, generator=generator) for _ in range(repeats)]
@@ -156,8 +156,8 @@ class TestSampler:
         for p in torch.rand(20, generator=generator).tolist():
             scale = torch.tensor(1 / (1 - p), dtype=torch.float32).double()
             y = masks.drop(every, p, generator=generator)
-            expected = (every.double() * scale).to(dtype)
-            assert torch.equal(y, torch.where((y != 0) | (every == 0), expected, 0) + (y == 0) * 0.0)
+            kept = y != 0
+            assert torch.equal(y[kept], (every.double() * scale).to(dtype)[kept])
 
     def test_channels_last_memory_is_drawn_in_its_own_order(self, seed):
         x = torch.rand(8, 16, 16, 16) + 1
@@ -186,6 +186,8 @@ class TestSampler:
         assert torch.equal(results[0][0], results[1][0])
         assert torch.equal(results[0][1], results[1][1])
 
+    # torch's own rules for forward-mode differentiation are still scripted
+    @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
     def test_blocks_can_be_differentiated_twice(self, monkeypatch, generator):
         monkeypatch.setattr(sampler, "SMALL", 8)
         monkeypatch.setattr(sampler, "BLOCK", 8)
@@ -195,5 +197,5 @@ class TestSampler:
         def f(x):
             return masks.drop(x, 0.3, generator=generator.set_state(state))
 
-        assert torch.autograd.gradcheck(f, x)
-        assert torch.autograd.gradgradcheck(f, x)
+        assert torch.autograd.gradcheck(f, x, check_forward_ad=True)
+        assert torch.autograd.gradgradcheck(f, x, check_fwd_over_rev=True)

@@ -1,6 +1,5 @@
-"""Every public name is listed, sorted, documented, and has an example or is a plain record."""
+"""Every public name is there, documented and annotated; ruff keeps the lists sorted."""
 
-import ast
 import importlib
 import inspect
 from dataclasses import is_dataclass
@@ -23,10 +22,9 @@ def public(package):
 
 @pytest.mark.parametrize("package", PACKAGES)
 class TestEachPackage:
-    def test_lists_its_names_sorted_and_complete(self, package):
-        names = importlib.import_module(package).__all__
-        assert list(names) == sorted(names)
-        assert all(hasattr(importlib.import_module(package), name) for name in names)
+    def test_has_every_name_it_lists(self, package):
+        module = importlib.import_module(package)
+        assert all(hasattr(module, name) for name in module.__all__)
 
     def test_documents_every_name(self, package):
         for name, thing in public(package):
@@ -51,11 +49,3 @@ def test_parts_are_loaded_on_first_use():
     assert set(dropscope.__all__) <= set(dir(dropscope))
     with pytest.raises(AttributeError, match="its parts are"):
         _ = dropscope.nothing
-
-
-def test_every_file_parses_to_a_module_with_sorted_all():
-    for path in Path(dropscope.__file__).parent.rglob("*.py"):
-        for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
-                names = [element.value for element in node.value.elts]
-                assert names == sorted(names), path

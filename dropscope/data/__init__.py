@@ -1,5 +1,5 @@
 """Tables that come with dropscope, each with the schema that makes it a fair study."""
 
-from dropscope.data.bundled import Bundled, bundled, names
+from dropscope.data.tables import Bundled, bundled, names
 
 __all__ = ["Bundled", "bundled", "names"]

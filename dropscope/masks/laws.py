@@ -205,7 +205,7 @@ class Concrete(Law):
 
     Example:
         >>> round(Concrete(0.1, temperature=0.5).mean, 4)
-        0.9666
+        0.9695
 
     Reference:
         Gal, Hron & Kendall, 2017, arXiv:1705.07832.

@@ -16,8 +16,9 @@ from dropscope.masks.arguments import draw_shape
 
 __all__ = ["drop", "is_traced", "keep"]
 
-# Below this many draws the fixed cost of the bytes is more than they save.
+# From this many draws on, the bytes save more than their fixed cost, which is higher where 256 p is no whole number.
 SMALL = 1 << 14
+SMALL_ON_GRID = 1 << 12
 # Elements treated at a time: the block's bytes and output stay in the cache between the two passes over them.
 BLOCK = 1 << 19
 select_above = torch.ops.aten.threshold_backward
@@ -26,8 +27,8 @@ select_above = torch.ops.aten.threshold_backward
 def is_traced(x: Tensor) -> bool:
     """Say whether operations on `x` are being recorded or transformed instead of simply run.
 
-    True under torch.compile, export, make_fx and jit.trace, inside vmap, forward-mode differentiation and the other
-    function transforms, and for subclasses of Tensor.
+    True under torch.compile, export, make_fx and jit.trace, inside vmap and the other function transforms, and for
+    subclasses of Tensor.
 
     Args:
         x: the tensor that is about to be used.
@@ -44,7 +45,6 @@ def is_traced(x: Tensor) -> bool:
         or type(x) not in (Tensor, torch.nn.Parameter)
         or torch._C._len_torch_dispatch_stack() > 0
         or torch._C._functorch.peek_interpreter_stack() is not None
-        or torch.autograd.forward_ad._current_level >= 0
         or torch.jit.is_tracing()
     )
 
@@ -94,11 +94,12 @@ def keep(shape: Sequence[int], p: float, *, device: torch.device, generator: tor
 
 
 class _SelectByBlocks(torch.autograd.Function):
-    """`x * scale` where the noise exceeds the threshold, else 0; linear in x, so its backward is itself."""
+    """`x * scale` where the noise exceeds the threshold, else 0; linear in x, so its derivatives are itself."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, noise: Tensor, threshold: int, scale: float) -> Tensor:
         ctx.save_for_backward(noise)
+        ctx.save_for_forward(noise)
         ctx.numbers = threshold, scale
         if x.stride() != noise.stride():
             return select_above(x, noise, threshold).mul_(scale)
@@ -112,6 +113,10 @@ class _SelectByBlocks(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
         return _SelectByBlocks.apply(*upstream, *ctx.saved_tensors, *ctx.numbers), None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        return _SelectByBlocks.apply(tangents[0], *ctx.saved_tensors, *ctx.numbers)
 
 
 def _drop_traced(x: Tensor, p: float | Tensor, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
@@ -129,7 +134,8 @@ def _noise(like: Tensor, p: float, generator: torch.Generator | None) -> tuple[T
     They lie in memory in the order in which `like` does.
     """
     n = like.numel()
-    if n >= SMALL and like.device.type == "cpu":
+    enough = SMALL_ON_GRID if (256 * p).is_integer() else SMALL
+    if n >= enough and like.device.type == "cpu":
         noise, threshold = _bytes(n, p, generator)
         return noise.as_strided(like.shape, torch.empty_like(like, device="meta").stride()), threshold
     few = like.dtype if n < SMALL else torch.bool  # no conversion where it would show, one byte where memory counts

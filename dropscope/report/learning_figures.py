@@ -38,9 +38,9 @@ def learning_figure(result: StudyResult) -> Figure | None:
     ]
     epochs = [f"{arm.best_epoch:g} ({arm_name(arm)})" for _, arm in arms]
     caption = (
-        "Bold: mean over seeds while all of them train. Thin: single seeds, on stop rows. Rings: the best epochs, at which the "
-        "networks are kept. The loss on fit rows is measured during the updates, with dropout, and so lies above that of the same "
-        "network at rest."
+        "Bold: mean over seeds while all of them train. Thin: single seeds, on stop rows. Rings: the best epochs, "
+        "at which the networks are kept. The loss on fit rows is measured during the updates, with dropout on, and "
+        "so lies above that of the same network at rest."
     )
     return Figure("learning", "Loss by epoch", f"Median best epoch: {', '.join(epochs)}.", caption, panels)
 
@@ -71,11 +71,9 @@ def _finite(curve: list[float | None]) -> list[float]:
 
 
 def _ceiling(shown: list[tuple[str, list[dict[str, Any]]]], values: list[float]) -> float:
-    """Cut off a loss that explodes: nothing is worth showing far above where the networks begin."""
-    first = [
-        curve[0] for _, trials in shown for t in trials for kind in CURVES if (curve := _finite(t[f"{kind}_curve"]))
-    ]
-    return min(max(values), 1.5 * max(first))
+    """Cut off losses far above where the networks begin on stop rows: nothing that matters happens there."""
+    first = [curve[0] for _, trials in shown for trial in trials if (curve := _finite(trial["stop_curve"]))]
+    return min(max(values), 1.6 * float(np.median(first)) if first else math.inf)
 
 
 def _loss_label(result: StudyResult) -> str:

@@ -7,7 +7,15 @@ import numpy as np
 
 from dropscope.report.picture import Figure, Level, Line, Panel
 from dropscope.report.reading import (
-    PLACES, advised, arm_name, best, loss_name, place_arms, scores, trials_of, x_range,
+    PLACES,
+    advised,
+    arm_name,
+    best,
+    loss_name,
+    place_arms,
+    scores,
+    trials_of,
+    x_range,
 )  # fmt: skip
 from dropscope.study import Arm, StudyResult
 from dropscope.study.advice import describe
@@ -20,7 +28,7 @@ LEFT_OUT = "left out: not converged or diverged"
 X_LABELS = {
     "input": "p, chance that an input column is dropped",
     "hidden": "p, chance that a hidden unit is dropped",
-    "both": "p of the hidden layers (with its p of the input)",
+    "both": "hidden p of each pair (input p, hidden p)",
 }
 
 Placed = list[tuple[float, Arm]]
@@ -49,9 +57,9 @@ def loss_figure(result: StudyResult) -> Figure | None:
         for place in PLACES if place_arms(result, place)
     ]  # fmt: skip
     caption = (
-        "Scored on selection rows, which neither training nor the choice of the epoch has seen. Whiskers: one standard error "
-        "over seeds. Thin lines: single seeds; they differ mostly in their rows, which all rates share, and the next figure "
-        "takes that out. In grey: models without a network."
+        "Scored on selection rows, which neither training nor the choice of the epoch has seen. Whiskers: one "
+        "standard error over seeds. Thin lines: single seeds; they differ mostly in their rows, which all rates "
+        "share, and paired gains take that out. In grey: models without a network."
     )
     return Figure("loss", "Loss against the rate of dropping", _loss_reading(result), caption, panels)
 
@@ -105,7 +113,7 @@ def _curves(arms: Placed, place: str) -> list[Placed]:
 
 
 def _reference_levels(result: StudyResult, seen: list[float]) -> tuple[list[Level], tuple[float, float]]:
-    """Place the reference lines; those far from the networks are named at the edge, so that they do not squash the curves."""
+    """Place the reference lines; those far from the networks are only named at the edge, not to squash the curves."""
     low, high = min(seen), max(seen)
     span = (high - low) or abs(high) or 1.0
     means = {r["name"]: float(np.mean([s[result.metric] for s in r["select"]])) for r in result.references}
@@ -170,22 +178,23 @@ def gain_figure(result: StudyResult) -> Figure | None:
     names = _spread({"zero": 0.0, "needed": needed}, *y_range)
     levels = [
         Level(0.0, "no gain", names["zero"], "solid"),
-        Level(needed, f"needed\n{needed:.2g} %", names["needed"], "dash"),
+        Level(needed, f"needed\n{needed:.1f} %", names["needed"], "dash"),
     ]
     panels = [
         Panel(
             f"Dropout at the {PLACES[place]}", X_LABELS[place], f"gain (% of {LABELS[result.metric]})",
-            [*levels, *(_gain_line(curve, zero, percent, error) for curve in _curves(arms, place))], y_range, x_range(arms),
+            [*levels, *(_gain_line(curve, zero, percent, error) for curve in _curves(arms, place))],
+            y_range, x_range(arms),
         )
         for place, arms in kept.items() if len(arms) > 1
     ]  # fmt: skip
     reading = (
-        f"Dropout is advised only if a gain passes {needed:.2g} %; the largest is {max(gains):.2g} ± {error:.2g} %."
+        f"Dropout is advised only if a gain passes {needed:.1f} %; the largest is {max(gains):.1f} ± {error:.1f} %."
     )
     caption = (
-        "Gains are paired: every rate is compared with p = 0 on the same rows and seeds. Whiskers: one standard error of a gain, "
-        "corrected for fit rows that seeds share. The dashed line is the one-sided 90 % point for the best of all rates compared. "
-        "Curves may leave the axis below."
+        "Gains are paired: every rate is compared with p = 0 on the same rows and seeds. Whiskers: one standard "
+        "error of a gain, corrected for fit rows that seeds share. The dashed line is the one-sided 90 % point for "
+        "the best of all rates compared. Curves may leave the axis below."
     )
     return Figure("gain", "Gain over no dropout", reading, caption, panels)
 

@@ -1,4 +1,4 @@
-"""Fill the page of a report: one HTML file with style, data and plotly.js inside, which asks the network for nothing."""
+"""Fill the page of a report: one HTML file with style, data and plotly.js inside; it asks the network for nothing."""
 
 import re
 from importlib.metadata import version
@@ -43,9 +43,9 @@ def render(result: StudyResult, figures: list[Figure]) -> str:
     trusted = environment.filters["safe"]
     return template.render(
         result=result, figures=figures, plots=[to_plotly(panel) for figure in figures for panel in figure.panels],
-        answer=_answer(result), numbers=_numbers(result), options=_options(result), palettes={"light": LIGHT, "dark": DARK},
-        arms=arms_table(result), references=references_table(result), refit=refit_table(result), trials=trials_table(result),
-        files=[Path(file).name for file in result.files], versions=_versions(), metric=LABELS[result.metric],
+        answer=_answer(result), numbers=_numbers(result), options=_options(result), versions=_versions(),
+        palettes={"light": LIGHT, "dark": DARK}, arms=arms_table(result), references=references_table(result),
+        refit=refit_table(result), trials=trials_table(result), files=[Path(file).name for file in result.files],
         style=trusted(here.joinpath("style.css").read_text(encoding="utf-8")),
         plotly=trusted(_as_script(offline.get_plotlyjs())),
     )  # fmt: skip
@@ -74,17 +74,21 @@ def _numbers(result: StudyResult) -> list[tuple[str, str]]:
     return [
         *parts,
         ("networks", f"{len(result.trials):,}"),
-        ("seeds", f"{len({trial['seed'] for trial in result.trials})}"),
         (
             "epochs at most",
             f"{2 * result.epochs:,}" if any(t["extended"] for t in result.trials) else f"{result.epochs:,}",
         ),
         ("seconds", f"{result.seconds:,.0f}"),
+        ("metric", LABELS[result.metric]),
     ]
 
 
 def _options(result: StudyResult) -> list[tuple[str, str]]:
-    return [(name.replace("_", " "), _option_text(value)) for name, value in result.options.items()]
+    """Options by name: a column that was not named is none; what else was left open the study chose."""
+    return [
+        (name, "none" if value is None and name.endswith("_column") else _option_text(value))
+        for name, value in result.options.items()
+    ]
 
 
 def _option_text(value: Any) -> str:

@@ -1,6 +1,7 @@
 """What a figure shows, told once: the page draws it with plotly, the PNG with matplotlib."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 __all__ = ["DARK", "LIGHT", "Bars", "Figure", "Key", "Level", "Line", "Panel"]
@@ -12,8 +13,8 @@ LIGHT = {
     "sky": "#56b4e9",
 }  # fmt: skip
 DARK = {
-    **LIGHT, "ink": "#e6e9ec", "muted": "#a0a9b3", "grid": "#2e353c", "card": "#1c2126", "page": "#121619", "rest": "#79828c",
-    "blue": "#4aa3df", "green": "#2bb58a", "vermilion": "#f07f35",
+    **LIGHT, "ink": "#e6e9ec", "muted": "#a0a9b3", "grid": "#2e353c", "card": "#1c2126", "page": "#121619",
+    "rest": "#79828c", "blue": "#4aa3df", "green": "#2bb58a", "vermilion": "#f07f35",
 }  # fmt: skip
 
 
@@ -24,8 +25,8 @@ class Line:
     `colour` is a name of the palettes; an empty `label` keeps the line out of the key; nan leaves a gap.
     """
 
-    x: list[float]
-    y: list[float]
+    x: Sequence[float]
+    y: Sequence[float]
     colour: str = "ink"
     label: str = ""
     dash: str = "solid"
@@ -33,19 +34,19 @@ class Line:
     marker: str = ""
     size: float = 7.0
     opacity: float = 1.0
-    low: list[float] = field(default_factory=list)
-    high: list[float] = field(default_factory=list)
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
     band: bool = False
-    hover: list[str] = field(default_factory=list)
+    hover: Sequence[str] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Bars:
     """One segment of stacked bars: from `base` up by `height`."""
 
-    x: list[float]
-    base: list[float]
-    height: list[float]
+    x: Sequence[float]
+    base: Sequence[float]
+    height: Sequence[float]
     colour: str
     label: str
     hover: list[str]
@@ -68,7 +69,7 @@ class Panel:
     title: str
     x_label: str
     y_label: str
-    items: list[Line | Bars | Level]
+    items: Sequence[Line | Bars | Level]
     y_range: tuple[float, float]
     x_range: tuple[float, float]
     ticks: dict[float, str] = field(default_factory=dict)

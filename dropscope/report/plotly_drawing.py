@@ -2,12 +2,14 @@
 
 import html
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from dropscope.report.picture import Bars, Level, Line, Panel
 
 __all__ = ["to_plotly"]
 
+FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif"
 SYMBOLS = {"circle": "circle", "ring": "circle-open", "diamond": "diamond", "cross": "x-thin-open"}
 
 
@@ -20,7 +22,8 @@ def to_plotly(panel: Panel) -> dict[str, Any]:
     Returns:
         `data` and `layout` as plain data; every text is escaped, as plotly reads some HTML tags.
     """
-    data = [one for item in panel.items for one in _traces(item)]
+    data = [_level(level, panel) for level in panel.levels if math.isfinite(level.y)]
+    data += [_trace(item) for item in panel.items if not isinstance(item, Level)]
     margin = {"l": 58, "r": 74 if panel.levels else 12, "t": 10, "b": 46}
     x_axis: dict[str, Any] = {
         "title": {"text": _text(panel.x_label), "standoff": 10},
@@ -30,7 +33,12 @@ def to_plotly(panel: Panel) -> dict[str, Any]:
     if panel.log_x:
         x_axis["type"] = "log"
     if panel.ticks:
-        x_axis |= {"tickvals": list(panel.ticks), "ticktext": [_text(t) for t in panel.ticks.values()], "tickangle": 0}
+        x_axis |= {
+            "tickvals": list(panel.ticks),
+            "ticktext": [_text(t) for t in panel.ticks.values()],
+            "tickangle": 0,
+            "tickfont": {"size": 10.5},
+        }
     y_axis = {
         "title": {"text": _text(panel.y_label), "standoff": 8}, "range": list(panel.y_range), "gridcolor": "grid",
         "zeroline": False, "automargin": True, "nticks": 7,
@@ -38,26 +46,23 @@ def to_plotly(panel: Panel) -> dict[str, Any]:
     layout = {
         "margin": margin, "xaxis": x_axis, "yaxis": y_axis, "showlegend": False, "barmode": "overlay", "bargap": 0.2,
         "hovermode": "closest", "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif", "size": 12, "color": "ink"},
+        "font": {"family": FONT, "size": 12, "color": "ink"},
         "hoverlabel": {"bgcolor": "card", "bordercolor": "muted", "font": {"color": "ink"}, "align": "left"},
-        "shapes": [_level(level) for level in panel.levels if math.isfinite(level.y)],
         "annotations": [_level_name(level) for level in panel.levels],
     }  # fmt: skip
     return {"data": data, "layout": layout}
 
 
-def _traces(item: Line | Bars | Level) -> list[dict[str, Any]]:
-    if isinstance(item, Level):
-        return []
+def _trace(item: Line | Bars) -> dict[str, Any]:
     if isinstance(item, Bars):
-        return [_bars(item)]
-    return [_band(item)] if item.band else [_line(item)]
+        return _bars(item)
+    return _band(item) if item.band else _line(item)
 
 
 def _bars(item: Bars) -> dict[str, Any]:
     return {
-        "type": "bar", "x": item.x, "base": _plain(item.base), "y": _plain(item.height), "marker": {"color": item.colour},
-        "name": _text(item.label), **_hover(item.hover),
+        "type": "bar", "x": list(item.x), "base": _plain(item.base), "y": _plain(item.height),
+        "name": _text(item.label), "marker": {"color": item.colour}, **_hover(item.hover),
     }  # fmt: skip
 
 
@@ -72,7 +77,7 @@ def _band(item: Line) -> dict[str, Any]:
 def _line(item: Line) -> dict[str, Any]:
     modes = [mode for mode, shown in (("lines", item.dash), ("markers", item.marker or not item.dash)) if shown]
     trace: dict[str, Any] = {
-        "type": "scatter", "x": item.x, "y": _plain(item.y), "mode": "+".join(modes), "name": _text(item.label),
+        "type": "scatter", "x": list(item.x), "y": _plain(item.y), "mode": "+".join(modes), "name": _text(item.label),
         "opacity": item.opacity,
         "marker": {
             "color": item.colour, "size": item.size if item.marker else 0.1,
@@ -96,21 +101,21 @@ def _gap(end: float, y: float) -> float:
     return abs(end - y) if math.isfinite(end - y) else 0.0
 
 
-def _level(level: Level) -> dict[str, Any]:
+def _level(level: Level, panel: Panel) -> dict[str, Any]:
     return {
-        "type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": level.y, "y1": level.y, "layer": "between",
-        "line": {"color": "muted", "width": 1.4, "dash": level.dash},
+        "type": "scatter", "x": list(panel.x_range), "y": [level.y, level.y], "mode": "lines", "hoverinfo": "skip",
+        "line": {"color": "muted", "width": 1.4, "dash": level.dash}, "name": _text(level.name),
     }  # fmt: skip
 
 
 def _level_name(level: Level) -> dict[str, Any]:
     return {
-        "xref": "paper", "x": 1, "xanchor": "left", "xshift": 4, "y": level.name_y, "yanchor": "middle", "showarrow": False,
-        "align": "left", "text": _text(level.name), "font": {"size": 11, "color": "muted"},
+        "xref": "paper", "x": 1, "xanchor": "left", "xshift": 4, "y": level.name_y, "yanchor": "middle",
+        "showarrow": False, "align": "left", "text": _text(level.name), "font": {"size": 11, "color": "muted"},
     }  # fmt: skip
 
 
-def _hover(texts: list[str]) -> dict[str, Any]:
+def _hover(texts: Sequence[str]) -> dict[str, Any]:
     if not texts:
         return {"hoverinfo": "skip"}
     return {"hovertext": [_text(text) for text in texts], "hovertemplate": "%{hovertext}<extra></extra>"}
@@ -124,5 +129,5 @@ def _log(end: float, panel: Panel) -> float:
     return math.log10(end) if panel.log_x else end
 
 
-def _plain(values: list[float]) -> list[float | None]:
+def _plain(values: Sequence[float]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values]

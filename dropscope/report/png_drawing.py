@@ -72,9 +72,9 @@ def _line(axis: Any, item: Line) -> None:
             for side in (item.low, item.high)
         ]
     axis.errorbar(
-        item.x, item.y, yerr=ends, color=colour, linestyle=DASHES[item.dash], linewidth=item.width * 0.75, alpha=item.opacity,
-        marker=MARKERS[item.marker], markersize=item.size * 0.75, markerfacecolor="none" if item.marker == "ring" else colour,
-        elinewidth=1, capsize=2, zorder=3,
+        item.x, item.y, yerr=ends, color=colour, alpha=item.opacity, linestyle=DASHES[item.dash],
+        linewidth=item.width * 0.75, marker=MARKERS[item.marker], markersize=item.size * 0.75,
+        markerfacecolor="none" if item.marker == "ring" else colour, elinewidth=1, capsize=2, zorder=3,
     )  # fmt: skip
 
 

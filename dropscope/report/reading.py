@@ -11,8 +11,8 @@ from dropscope.study import Arm, StudyResult
 from dropscope.study.metrics import LABELS
 
 __all__ = [
-    "PLACES", "advised", "arm_name", "best", "interval", "loss_name", "number", "one_line", "orders_of", "p_text", "place_arms",
-    "scores", "sentence", "shown_arms", "trials_of", "variances", "x_range",
+    "PLACES", "advised", "arm_name", "best", "interval", "loss_name", "number", "one_line", "orders_of", "p_text",
+    "place_arms", "scores", "sentence", "shown_arms", "trials_of", "variances", "x_range",
 ]  # fmt: skip
 
 PLACES = {"input": "input", "hidden": "hidden layers", "both": "input and hidden layers"}

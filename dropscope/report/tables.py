@@ -142,7 +142,12 @@ def _share_text(share: float | None) -> str:
 
 
 def _with_error(mean: float, error: float) -> str:
-    return number_text(mean) + (f" ± {error:.2g}" if math.isfinite(error) else "")
+    """Both with the same decimals, so that a column can be read down."""
+    size = max(abs(mean), error) if math.isfinite(error) else 0.0
+    if not 0 < size < math.inf:
+        return number_text(mean)
+    decimals = max(0, 3 - math.floor(math.log10(size)))
+    return f"{mean:.{decimals}f} ± {error:.{decimals}f}"
 
 
 def _over_seeds(values: Iterable[float | None]) -> str:

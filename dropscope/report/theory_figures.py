@@ -18,7 +18,7 @@ from dropscope.report.reading import (
     trials_of,
     x_range,
 )
-from dropscope.report.spectrum_figures import order_colour
+from dropscope.report.stacked_bars import order_colour
 from dropscope.spectrum import Spectrum
 from dropscope.study import Arm, StudyResult
 
@@ -59,13 +59,16 @@ def survival_figure(result: StudyResult) -> Figure | None:
         Line(x, mean.tolist(), label="S(p), networks of p = 0", width=2.8, hover=hover),
     ]
     panel = Panel(
-        "Theory: S(p) = Σ qᵏ Wₖ / Var, with q = 1 - p", "p, chance that a block of columns is drawn anew",
+        "Theory: S(p) = Σ qᵏ Wₖ / Var, with q = 1 - p", "p, chance that a block is drawn anew",
         "share of variance explained", lines, (0, 1.03), (0, 1),
     )  # fmt: skip
-    reading = f"By theory, drawing each block anew with chance ½ would leave {100 * mean[25]:.0f} % of the variance explained."
+    reading = (
+        f"By theory, drawing each block anew with chance ½ leaves {100 * mean[25]:.0f} % of the variance explained."
+    )
     caption = (
-        "Theory, computed from the measured spectra of the networks trained without dropout: what a copy of their inputs, each "
-        "block drawn anew with chance p, still explains of their output. It says nothing of networks trained with dropout."
+        "Theory, computed from the measured spectra of the networks trained without dropout: what a copy of their "
+        "inputs, each block drawn anew with chance p, still explains of their output. It says nothing of networks "
+        "trained with dropout."
     )
     return Figure("survival", "Theory: what survives of a trained network", reading, caption, [panel], columns=1)
 
@@ -162,5 +165,7 @@ def _reading(lines: dict[str, list[Line]]) -> str:
             if math.isfinite(line.y[-1])
         ]
         if left:
-            parts.append(f"p = {p_text(lines[place][0].x[-1])} at the {PLACES[place]} leaves {' and '.join(left)}")
+            parts.append(
+                f"dropping with p = {p_text(lines[place][0].x[-1])} at the {PLACES[place]} leaves {' and '.join(left)}"
+            )
     return sentence(parts)

@@ -17,6 +17,7 @@ from dropscope.spectrum.result import Spectrum
 
 __all__ = ["centre_logits", "interaction_spectrum", "stack_spectra"]
 
+# Rows of one call of a stack: their activations exist once per model.
 STACK_ROWS = 2048
 # Variance that float32 rounding leaves in a constant, relative to its square.
 ROUNDING = 1e-13
@@ -139,7 +140,6 @@ def stack_spectra(
     design = check_design(inputs, blocks, max_order, point)
 
     def evaluate(rows: Tensor) -> Tensor:
-        # Fewer rows at a time: their activations exist once per model.
         outputs = torch.cat([f(piece) for piece in rows.split(STACK_ROWS)], dim=1)
         if len(outputs) != models:
             raise ValueError(f"`f` must give outputs of {models} models, got shape {tuple(outputs.shape)}.")

@@ -63,7 +63,7 @@ class Spectrum:
 
     @property
     def identified(self) -> NDArray[np.bool_]:
-        """Whether the interval of each share, and of the rest, is narrow enough to speak of a number."""
+        """Whether the interval of each share, and of the rest, is there and narrow enough to speak of a number."""
         return self.high - self.low < WIDEST
 
     def survival(self, p: float) -> float:

@@ -36,19 +36,18 @@ class Network:
         parameters: the stack's weights and biases, padded.
         shape: what the models share.
         batch_size: rows per step.
-        p_input: probability of dropping a table column, one per model (models, 1, 1).
-        p_hidden: the same for hidden units.
+        scale_input: 1 / (1 - p) of the inputs, one per model (models, 1, 1).
+        scale_hidden: 1 / (1 - p) of the hidden units.
     """
 
     def __init__(
-        self, parameters: Parameters, shape: Shape, batch_size: int, p_input: Tensor, p_hidden: Tensor
+        self, parameters: Parameters, shape: Shape, batch_size: int, scale_input: Tensor, scale_hidden: Tensor
     ) -> None:
         self.shape = shape
         self.batch_size = batch_size
         self.parameters = parameters
         self.gradients = parameters.zeros_like()
-        self.p_input, self.p_hidden = p_input, p_hidden
-        self.scale_input, self.scale_hidden = 1 / (1 - p_input), 1 / (1 - p_hidden)
+        self.scale_input, self.scale_hidden = scale_input, scale_hidden
 
         models, inputs, _ = parameters.weights[0].shape
         width = parameters.weights[0].shape[2]
@@ -62,8 +61,8 @@ class Network:
             self.parameters.select(models),
             self.shape,
             self.batch_size,
-            self.p_input.index_select(0, models),
-            self.p_hidden.index_select(0, models),
+            self.scale_input.index_select(0, models),
+            self.scale_hidden.index_select(0, models),
         )
 
     def step(self, x: Tensor, y: Tensor, noise: Step) -> Tensor:

@@ -15,7 +15,7 @@ from dropscope.stack.shape import Member, Shape
 
 __all__ = ["AHEAD", "Batches", "Noise", "Step", "draw_keep_"]
 
-AHEAD = 8  # steps drawn at once; every eight bytes of masks come from one word, so it must be a multiple of eight
+AHEAD = 16  # steps drawn at once; a multiple of eight, since eight bytes of masks come from one 64-bit word
 
 
 def draw_keep_(words: Tensor, p: float, generator: Generator) -> None:

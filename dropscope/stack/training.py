@@ -34,14 +34,15 @@ class Stack:
         parameters = stacked([initial(shape, generator) for generator in generators], x.dtype, x.device)
 
         self.x = pad_columns(x)
-        self.y = y.view(-1)
+        self.y = y.reshape(-1)
         self.shape = shape
         batches = [Batches(member.fit, generator) for member, generator in zip(stack, generators, strict=True)]
         self.noise = Noise(stack, batches, shape, batch_size, x.dtype)
-        p_input, p_hidden = (
-            x.new_tensor([getattr(member, name) for member in stack]).view(-1, 1, 1) for name in ("p_input", "p_hidden")
-        )
-        self.network = Network(parameters, shape, batch_size, p_input, p_hidden)
+        scales = [
+            x.new_tensor([1 / (1 - p) for p in places]).view(-1, 1, 1)
+            for places in zip(*((member.p_input, member.p_hidden) for member in stack), strict=True)
+        ]
+        self.network = Network(parameters, shape, batch_size, *scales)
         settings = [(member.lr, member.weight_decay) for member in stack]
         self.optimizer = StackOptimizer(optimizer, parameters.tensors(), self.network.gradients.tensors(), settings)
         self.stop_loss = StopLoss(stack, x.device)
@@ -139,7 +140,7 @@ def train(
         >>> rows = torch.arange(200)
         >>> member = Member(0.0, 0.1, 0.01, 0.0, seed=0, mask_seed=1, fit=rows[::2], stop=rows[1::2])
         >>> shape = Shape(columns=(0,), outputs=1, width=16, depth=2, task="regression")
-        >>> fitted, = train(x, x.square(), [member], shape, epochs=3, batch_size=10)
+        >>> fitted, = train(x, x.square(), [member], shape, epochs=3, batch_size=50)
         >>> len(fitted.stop_curve) == fitted.epochs
         True
     """

@@ -15,9 +15,9 @@ METRICS = {
 OPTIMIZERS = ("adamw", "adam", "sgd")
 TASKS = ("auto", "regression", "classification")
 TEXTBOOK = (0.2, 0.5)
-# A spectrum needs 50 cubes of 64 evaluations; the comparison of arms needs two seeds.
+# A spectrum needs 50 cubes of up to 256 evaluations; the comparison of arms needs two seeds.
 LEAST = {"seeds": 2, "study_seed": 0, "epochs": 1, "width": 1, "depth": 1, "batch_size": 1, "patience": 1,
-         "max_order": 1, "budget": 3_200}  # fmt: skip
+         "max_order": 1, "budget": 13_000}  # fmt: skip
 
 
 @dataclass(frozen=True)

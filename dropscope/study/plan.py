@@ -16,7 +16,6 @@ DEFAULT_SECONDS = 180.0
 FEWEST, MOST = 10, 500
 # Share of the remaining time planned for training: spectra, references, the refit and the report need the rest.
 TRAINING_SHARE = 0.6
-CURVE_BUDGET = 12_800  # evaluations a network and epoch: 200 cubes, enough for a curve without intervals
 
 
 def recipe_of(problem: Problem, options: Options, epochs: int) -> Recipe:
@@ -47,9 +46,14 @@ def recipe_of(problem: Problem, options: Options, epochs: int) -> Recipe:
         blocks=blocks,
         max_order=min(options.max_order, max(1, len(blocks) - 1)),
         budget=options.budget,
-        curve_budget=min(CURVE_BUDGET, options.budget),
+        curve_budget=_curve_budget(len(blocks)),
         probe_epochs=tuple(2**k for k in range(16) if 2**k <= 2 * epochs),
     )
+
+
+def _curve_budget(blocks: int) -> int:
+    """Evaluations a network and epoch: 100 cubes of six groups, or the 50 larger ones that an exact cube needs."""
+    return 100 * 64 + 64 if blocks > 8 or blocks <= 6 else 50 * 2**blocks + 64
 
 
 def chunks(

@@ -86,7 +86,7 @@ def run(
         >>> import tempfile
         >>> import numpy as np
         >>> x = np.random.default_rng(0).normal(size=(90, 3))
-        >>> small = dict(p_input=0.1, p_hidden=0.5, seeds=2, epochs=2, width=4, depth=1, budget=3200)
+        >>> small = dict(p_input=0.1, p_hidden=0.5, seeds=2, epochs=2, width=4, depth=1, budget=13_000)
         >>> result = run(x, x[:, 0] * x[:, 1], out=tempfile.mkdtemp(), **small)
         >>> len(result.trials)
         10

@@ -9,7 +9,7 @@ import pytest
 
 from dropscope import cli
 
-SMALL = "--p-input 0.1 --p-hidden 0.3 --seeds 2 --epochs 3 --width 8 --depth 1 --budget 3200 --batch-size 20".split()
+SMALL = "--p-input 0.1 --p-hidden 0.3 --seeds 2 --epochs 3 --width 8 --depth 1 --budget 13000 --batch-size 20".split()
 
 
 @pytest.fixture
@@ -43,7 +43,8 @@ def test_json_is_one_object_with_the_advice(monkeypatch, capsys, table, tmp_path
 
 
 def test_the_answer_is_printed_with_code_and_files(monkeypatch, capsys, table, tmp_path):
-    code, out, err = dropscope(monkeypatch, capsys, "study", table, "--target", "price", "--out", tmp_path / "s", *SMALL)
+    arguments = ("study", table, "--target", "price", "--out", tmp_path / "s", *SMALL)
+    code, out, err = dropscope(monkeypatch, capsys, *arguments)
     assert code == 0
     assert "constant" in out
     assert "boosting" in out
@@ -108,9 +109,7 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_written(monkeypatch, capsys,
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Store, "add", full)
-    code, _, err = dropscope(
-        monkeypatch, capsys, "study", table, "--target", "price", "--out", tmp_path / "s", *SMALL
-    )
+    code, _, err = dropscope(monkeypatch, capsys, "study", table, "--target", "price", "--out", tmp_path / "s", *SMALL)
     assert code == 2
     assert err.splitlines()[-1] == "dropscope: error: [Errno 28] No space left on device"
 

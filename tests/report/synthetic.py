@@ -20,8 +20,9 @@ def spectrum(rng, p, blocks):
     orders = [*share, rest, *[0.0] * (blocks - 4)]
     return {
         "share": share.tolist(), "rest": rest, "low": [v - 0.04 for v in values], "high": [v + 0.05 for v in values],
-        "total": 0.8 * (1 - p) * (1 + 0.03 * rng.normal()), "mean_order": float(np.arange(1, 5) @ values), "mean_order_low": 1.2,
-        "mean_order_high": 2.0, "orders": orders, "budget": 50_000, "method": "cube", "inputs_law": "product",
+        "total": 0.8 * (1 - p) * (1 + 0.03 * rng.normal()), "mean_order": float(np.arange(1, 5) @ values),
+        "mean_order_low": 1.2, "mean_order_high": 2.0, "orders": orders, "budget": 50_000,
+        "method": "cube", "inputs_law": "product",
         "blocks": [[j] for j in range(blocks)], "point": "smooth",
     }  # fmt: skip
 
@@ -74,17 +75,20 @@ def make(
     ]
     names = names or [f"column_{j}" for j in range(8)]
     scale = 1 if metric == "rmse" else 0.01
+    levels = {"constant": constant, "linear": 48.0, "boosting": 39.5}
     rows = [
-        {"name": name, "label": label, "select": [{**trials[0]["select"], metric: level * scale + seed} for seed in range(seeds)],
-         "test": [{**trials[0]["test"], metric: level * scale + seed} for seed in range(seeds)]}
-        for name, label, level in (("constant", "mean of the target", constant), ("linear", "ridge regression", 48.0),
-                                   ("boosting", "histogram gradient boosting", 39.5))
+        {"name": name, "label": f"{name} model", **{
+            part: [{**trials[0][part], metric: level * scale + seed * scale} for seed in range(seeds)]
+            for part in ("select", "test")
+        }}
+        for name, level in levels.items()
     ]  # fmt: skip
     result = StudyResult(
         name="houses", target=target, task="regression" if metric == "rmse" else "classification", metric=metric,
         options=dict(vars(Options.of(lr=lrs))), source="a formula", notes=("2 columns are constant.",),
         rows={"all": 8333, "fit": 4000, "stop": 1333, "select": 1333, "test": 1667}, features=tuple(names),
-        classes=() if metric == "rmse" else ("no", "yes"), blocks=tuple((name,) for name in names) if spectra else (tuple(names),),
+        classes=() if metric == "rmse" else ("no", "yes"),
+        blocks=tuple((name,) for name in names) if spectra else (tuple(names),),
         epochs=EPOCHS, trials=tuple(trials), references=tuple(rows), arms=arms_of(trials, metric, EPOCHS),
         refit={"lr": 1e-3, "best_epoch": 17, "rows": 5333, "test": trials[0]["test"]},
         files=("out/model.pt", "out/model.json", "out/result.json"), seconds=171.4,

@@ -53,10 +53,36 @@ class TestExactAnswers:
         assert spectrum.share[2] == pytest.approx(0, abs=1e-6)
         assert spectrum.rest == pytest.approx(0, abs=1e-6)
 
+    @pytest.mark.parametrize("singles", [4, 16])
+    def test_an_interaction_inside_a_block_is_of_order_one(self, singles, generator):
+        inputs = torch.randn(300, 4 + singles, generator=generator, dtype=torch.float64)
+        blocks = [(0, 1), (3, 2), *((4 + i,) for i in range(singles))]
+        spectrum = interaction_spectrum(
+            lambda x: x[:, 0] * x[:, 1] + x[:, 2] * x[:, 3] + x[:, 4],
+            inputs, budget=20_000, blocks=blocks, generator=generator,
+        )  # fmt: skip
+        assert spectrum.n_orders == 2 + singles
+        assert spectrum.blocks == tuple(blocks)
+        assert spectrum.share == pytest.approx([1, 0, 0], abs=1e-6)
+
     def test_the_counter_agrees_with_the_budget(self, generator):
         f = known.g_function()
         spectrum = interaction_spectrum(f, f.sample(200, generator=generator), budget=10_000, generator=generator)
         assert f.evaluations == spectrum.budget <= 10_000
+
+    def test_the_point_estimate_is_the_one_asked_for(self, generator):
+        f = known.mixture()
+        inputs = f.sample(500, generator=generator)
+        smooth, nnls = (
+            interaction_spectrum(f, inputs, budget=20_000, point=point, generator=replay(generator))
+            for point in ("smooth", "nnls")
+        )
+        assert (smooth.point, nnls.point) == ("smooth", "nnls")
+        assert np.square(np.diff(smooth.orders, 2)).sum() < np.square(np.diff(nnls.orders, 2)).sum()
+        assert (smooth.low == nnls.low).all()
+
+        exact = interaction_spectrum(known.ishigami(), inputs[:, :3], budget=20_000, point="smooth")
+        assert (exact.method, exact.point) == ("exact-cube", "nnls")
 
     def test_same_generator_same_answer(self, generator):
         f = known.g_function()
@@ -86,16 +112,6 @@ class TestWithinStandardErrors:
     def test_parity_is_all_at_its_order(self, order, generator):
         fit = group_fit(known.parity(order, 6), all_signs(6), 4000, generator)
         assert (np.abs(fit.ratio - np.eye(6)[order - 1]) <= 6 * fit.standard_error + 1e-12).all()
-
-    def test_blocks_count_as_one_input(self, generator):
-        f = known.product(4, 10)
-        blocks = [(0, 1), (2, 3), *((i,) for i in range(4, 10))]
-        spectrum = interaction_spectrum(
-            f, f.sample(50_000, generator=generator), budget=200_000, blocks=blocks, generator=generator
-        )
-        assert spectrum.n_orders == 8
-        assert spectrum.high[1] == pytest.approx(1, abs=1e-3)
-        assert spectrum.high[2:] == pytest.approx([0, 0], abs=1e-3)
 
     def test_survival_is_the_covariance_under_resampling(self, generator):
         f = known.g_function([0.0, 0.5, 1.0, 2.0])

@@ -90,7 +90,7 @@ def test_the_gradients_are_those_of_autograd(outputs_, width, generator):
     for bias in parameters.biases[:-1]:
         bias.normal_(generator=generator)
     p_input, p_hidden = torch.rand(2, models, 1, 1, dtype=torch.float64, generator=generator) * 0.8
-    network = Network(parameters, form, batch, p_input, p_hidden)
+    network = Network(parameters, form, batch, 1 / (1 - p_input), 1 / (1 - p_hidden))
     sizes = [activation.shape[2] for activation in network.activations]
     masks = [torch.randint(2, (models, batch, size), dtype=torch.int8, generator=generator) for size in sizes]
     rows = torch.randint(200, (models, batch), generator=generator)

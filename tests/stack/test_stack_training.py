@@ -48,7 +48,7 @@ def test_patience_also_ends_an_extension():
     assert (epochs, record.best_epoch, record.extended) == (14, 10, True)
 
 
-@pytest.mark.parametrize("fit, stop", [(math.nan, 1.0), (1.0, math.inf)])
+@pytest.mark.parametrize(("fit", "stop"), [(math.nan, 1.0), (1.0, math.inf)])
 def test_a_loss_that_is_not_finite_ends_training_with_the_best_so_far(fit, stop):
     record = Record()
     assert record.add(2.0, 2.0)
@@ -62,10 +62,8 @@ def test_a_loss_that_is_not_finite_ends_training_with_the_best_so_far(fit, stop)
 def test_the_weights_are_those_of_the_lowest_stop_loss(outputs, make_member, generator):
     form = shape(outputs)
     x, y = table(form, generator)
-    members = [
-        make_member(p_hidden=p, lr=lr, stop=torch.arange(100 + 9 * i))
-        for i, (p, lr) in enumerate([(0.0, 0.03), (0.3, 0.01), (0.1, 0.03)])
-    ]
+    settings = [(0.0, 0.03, 100), (0.3, 0.01, 109), (0.1, 0.03, 118)]
+    members = [make_member(p_hidden=p, lr=lr, stop=torch.arange(count)) for p, lr, count in settings]
     loss_of = functional.mse_loss if outputs == 1 else functional.cross_entropy
     for member, model in zip(members, train(x, y, members, form, epochs=25, patience=4, **OPTIONS), strict=True):
         assert model.best_epoch == 1 + min(range(model.epochs), key=model.stop_curve.__getitem__)

@@ -42,7 +42,7 @@ def test_zero_is_shared_and_pairs_may_be_given():
         ({"epochs": 3, "max_seconds": 9}, "not both"),
         ({"max_seconds": 0}, "must be positive"),
         ({"group_column": "a", "time_column": "b"}, "cannot both cut"),
-        ({"budget": 100}, "at least 3200"),
+        ({"budget": 100}, "at least 13000"),
     ],
 )
 def test_what_lies_outside_is_refused(given, message):

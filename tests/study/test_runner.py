@@ -17,7 +17,8 @@ from dropscope.errors import BadTable, StoreConflict
 from dropscope.study.problem import pose
 
 SMALL = {
-    "p_input": (), "p_hidden": (0.3,), "pair": (), "epochs": 4, "width": 8, "depth": 2, "budget": 3200, "batch_size": 20,
+    "p_input": (), "p_hidden": (0.3,), "pair": (), "epochs": 4, "width": 8, "depth": 2, "budget": 13_000,
+    "batch_size": 20,
 }  # fmt: skip
 TIMINGS = {"seconds", "pid"}
 
