@@ -30,17 +30,26 @@ def learning_figure(result: StudyResult) -> Figure | None:
         return None
     most = max(len(trial["stop_curve"]) for _, trials in shown for trial in trials)
     low, high = min(values), _ceiling(shown, values)
-    y_range = (low - 0.05 * (high - low), high + 0.05 * (high - low))
+    margin = 0.05 * ((high - low) or 1.0)
     ticks = {float(2**k): str(2**k) for k in range(int(math.log2(most)) + 1)}
     panels = [
-        Panel(title, "epoch", _loss_label(result), _lines(trials), y_range, (0.92, most * 1.09), ticks, log_x=True)
+        Panel(
+            title,
+            "epoch",
+            _loss_label(result),
+            _lines(trials),
+            (low - margin, high + margin),
+            (0.92, most * 1.09),
+            ticks,
+            log_x=True,
+        )
         for title, trials in shown
     ]
     epochs = [f"{arm.best_epoch:g} ({arm_name(arm)})" for _, arm in arms]
     caption = (
         "Bold: mean over seeds while all of them train. Thin: single seeds, on stop rows. Rings: the best epochs, "
         "at which the networks are kept. The loss on fit rows is measured during the updates, with dropout on, and "
-        "so lies above that of the same network at rest."
+        "so usually lies above that of the same network at rest."
     )
     return Figure("learning", "Loss by epoch", f"Median best epoch: {', '.join(epochs)}.", caption, panels)
 

@@ -10,6 +10,7 @@ from dropscope.report.reading import (
     PLACES,
     advised,
     arm_name,
+    baseline,
     best,
     loss_name,
     place_arms,
@@ -144,7 +145,7 @@ def _spread(wanted: dict[str, float], low: float, high: float) -> dict[str, floa
 
 
 def _loss_reading(result: StudyResult) -> str:
-    zero, lowest = next((arm for arm in result.arms if arm.place == "none"), None), best(result)
+    zero, lowest = baseline(result), best(result)
     if zero is None or lowest is None:
         return "No rate converged, so nothing can be compared."
     if lowest is zero:
@@ -164,10 +165,9 @@ def gain_figure(result: StudyResult) -> Figure | None:
     Returns:
         The figure; None where the advice is void.
     """
-    advice = result.advice
-    if advice is None or not math.isfinite(advice.gain_se):
+    advice, zero = result.advice, baseline(result)
+    if advice is None or zero is None or not math.isfinite(advice.gain_se):
         return None
-    zero = next(arm for arm in result.arms if arm.place == "none")
     percent = 100 / zero.select
     error, needed = advice.gain_se * percent, advice.critical * advice.gain_se * percent
     kept = {place: [(p, a) for p, a in place_arms(result, place) if a.converged and not a.diverged] for place in PLACES}

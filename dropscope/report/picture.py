@@ -90,6 +90,7 @@ class Key:
     dash: str
     marker: str
     box: bool
+    opacity: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,5 +112,7 @@ class Figure:
             if isinstance(item, Bars):
                 found.setdefault(item.label, Key(item.label, item.colour, "solid", "", True))
             elif isinstance(item, Line) and item.label and not all(map(math.isnan, item.y)):
-                found.setdefault(item.label, Key(item.label, item.colour, item.dash, item.marker, item.band))
+                found.setdefault(
+                    item.label, Key(item.label, item.colour, item.dash, item.marker, item.band, item.opacity)
+                )
         return list(found.values())

@@ -69,7 +69,7 @@ def _bars(item: Bars) -> dict[str, Any]:
 def _band(item: Line) -> dict[str, Any]:
     return {
         "type": "scatter", "x": [*item.x, *item.x[::-1]], "y": _plain([*item.low, *item.high[::-1]]), "mode": "lines",
-        "fill": "toself", "fillcolor": item.colour, "line": {"width": 0, "color": item.colour}, "opacity": 0.2,
+        "fill": "toself", "fillcolor": item.colour, "line": {"width": 0, "color": item.colour}, "opacity": item.opacity,
         "hoverinfo": "skip", "name": _text(item.label),
     }  # fmt: skip
 

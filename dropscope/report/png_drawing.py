@@ -63,7 +63,7 @@ def _panel(axis: Any, panel: Panel) -> None:
 def _line(axis: Any, item: Line) -> None:
     colour = LIGHT[item.colour]
     if item.band:
-        axis.fill_between(item.x, item.low, item.high, color=colour, alpha=0.2, linewidth=0)
+        axis.fill_between(item.x, item.low, item.high, color=colour, alpha=item.opacity, linewidth=0)
         return
     ends = None
     if item.low:
@@ -98,7 +98,7 @@ def _legend(keys: list[Key]) -> tuple[list[Any], list[str]]:
     for key in keys:
         colour = LIGHT[key.colour]
         if key.box:
-            handles.append(patches.Patch(color=colour))
+            handles.append(patches.Patch(color=colour, alpha=key.opacity, linewidth=0))
             continue
         face = "none" if key.marker == "ring" else colour
         handles.append(

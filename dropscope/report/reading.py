@@ -11,8 +11,8 @@ from dropscope.study import Arm, StudyResult
 from dropscope.study.metrics import LABELS
 
 __all__ = [
-    "PLACES", "advised", "arm_name", "best", "interval", "loss_name", "number", "one_line", "orders_of", "p_text",
-    "place_arms", "scores", "sentence", "shown_arms", "trials_of", "variances", "x_range",
+    "PLACES", "advised", "arm_name", "baseline", "best", "interval", "loss_name", "number", "one_line", "orders_of",
+    "p_text", "place_arms", "scores", "sentence", "shown_arms", "trials_of", "variances", "x_range",
 ]  # fmt: skip
 
 PLACES = {"input": "input", "hidden": "hidden layers", "both": "input and hidden layers"}
@@ -157,6 +157,18 @@ def x_range(arms: list[tuple[float, Arm]]) -> tuple[float, float]:
     return -0.06 * widest, 1.06 * widest
 
 
+def baseline(result: StudyResult) -> Arm | None:
+    """Find the arm without dropout.
+
+    Args:
+        result: the study.
+
+    Returns:
+        The arm, or None where there is none.
+    """
+    return next((arm for arm in result.arms if arm.place == "none"), None)
+
+
 def best(result: StudyResult) -> Arm | None:
     """Find the arm of the lowest selection loss among those that converged.
 
@@ -194,7 +206,7 @@ def shown_arms(result: StudyResult) -> list[tuple[str, Arm]]:
     Returns:
         Pairs of title and arm, each arm once.
     """
-    zero = next((arm for arm in result.arms if arm.place == "none"), None)
+    zero = baseline(result)
     roles: dict[tuple[float, float], tuple[Arm, list[str]]] = {}
     for role, arm in (("", zero), ("advised", advised(result)), ("lowest loss", best(result))):
         if arm is not None:

@@ -9,6 +9,7 @@ from dropscope.report.picture import Figure, Panel
 from dropscope.report.reading import (
     PLACES,
     arm_name,
+    baseline,
     best,
     one_line,
     orders_of,
@@ -117,7 +118,7 @@ def _law(result: StudyResult) -> str:
 
 
 def _spectrum_reading(result: StudyResult) -> str:
-    zero, lowest = next((arm for arm in result.arms if arm.place == "none"), None), best(result)
+    zero, lowest = baseline(result), best(result)
     if zero is None or math.isnan(zero.mean_order):
         return ""
     without = f"{_interacting(zero):.0f} %"

@@ -1,7 +1,7 @@
 """The tables of the page, as texts: arms, reference models, and every single trial."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,12 +58,11 @@ def arms_table(result: StudyResult) -> Table:
     for arm in result.arms:
         cells = [f"{arm.p_input:g}", f"{arm.p_hidden:g}", *([f"{arm.lr:g}"] if several else [])]
         cells += [_with_error(arm.select, arm.select_se), _with_error(arm.test, arm.test_se)]
-        cells += [_share_text(share) for share in (*arm.share, arm.rest)[: len(orders)]]
-        cells += [number_text(arm.mean_order, 3), number_text(arm.total, 3)] if orders else []
+        cells += _spectrum_cells((*arm.share, arm.rest), arm.mean_order, arm.total, len(orders))
         rows.append([*cells, number_text(arm.best_epoch), _flags(arm)])
     mark = advised(result)
     marked = frozenset(i for i, arm in enumerate(result.arms) if mark is not None and arm.rates == mark.rates)
-    return Table(columns, rows, marked)
+    return _with_remarks(columns, rows, marked)
 
 
 def references_table(result: StudyResult) -> Table:
@@ -111,34 +110,40 @@ def trials_table(result: StudyResult) -> Table:
         One row a trial.
     """
     orders, label = orders_of(result), LABELS[result.metric]
-    columns = [
-        "input p",
-        "hidden p",
-        "learning rate",
-        "seed",
-        "best epoch",
-        "epochs",
-        "stop loss",
-        f"selection {label}",
-        f"test {label}",
-    ]
+    columns = ["input p", "hidden p", "learning rate", "seed", "best epoch", "epochs", "stop loss"]
+    columns += [f"selection {label}", f"test {label}"]
     columns += [*orders, *(["mean order", "variance"] if orders else []), "seconds", "remark"]
-    return Table(columns, [_trial_row(trial, result.metric, len(orders)) for trial in result.trials])
+    return _with_remarks(columns, [_trial_row(trial, result.metric, len(orders)) for trial in result.trials])
+
+
+def _with_remarks(columns: list[str], rows: list[list[str]], marked: frozenset[int] = frozenset()) -> Table:
+    """Keep the last column, the remarks, only where there are some."""
+    if any(row[-1] for row in rows):
+        return Table(columns, rows, marked)
+    return Table(columns[:-1], [row[:-1] for row in rows], marked)
 
 
 def _trial_row(trial: dict[str, Any], metric: str, orders: int) -> list[str]:
     cells = [f"{trial[name]:g}" for name in ("p_input", "p_hidden", "lr", "seed", "best_epoch", "epochs")]
     cells += [number_text(value) for value in (trial["stop"], trial["select"][metric], trial["test"][metric])]
-    if orders:
-        spectrum = trial["spectrum"] or {"share": [None] * orders, "rest": None, "mean_order": None, "total": None}
-        cells += [_share_text(share) for share in (*spectrum["share"], spectrum["rest"])[:orders]]
-        cells += [number_text(spectrum["mean_order"], 3), number_text(spectrum["total"], 3)]
+    spectrum = trial["spectrum"] or {"share": (), "rest": None, "mean_order": None, "total": None}
+    cells += _spectrum_cells((*spectrum["share"], spectrum["rest"]), spectrum["mean_order"], spectrum["total"], orders)
     flags = [name for name in ("extended", "diverged") if trial[name]]
     return [*cells, number_text(trial["seconds"], 3), ", ".join(flags)]
 
 
-def _share_text(share: float | None) -> str:
-    return f"{number(share):.3f}" if math.isfinite(number(share)) else "–"
+def _spectrum_cells(
+    shares: Sequence[float | None], mean_order: float | None, total: float | None, orders: int
+) -> list[str]:
+    """Shares, mean order and variance; dashes where this network or arm was not measured, nothing where none was."""
+    if not orders:
+        return []
+    shown = shares[:orders] if len(shares) >= orders else [None] * orders
+    return [*(_fixed(share, 3) for share in shown), _fixed(mean_order, 2), number_text(total, 3)]
+
+
+def _fixed(value: float | None, decimals: int) -> str:
+    return f"{number(value):.{decimals}f}" if math.isfinite(number(value)) else "–"
 
 
 def _with_error(mean: float, error: float) -> str:
@@ -157,6 +162,5 @@ def _over_seeds(values: Iterable[float | None]) -> str:
 
 
 def _flags(arm: Arm) -> str:
-    return ", ".join(
-        name for name, holds in (("diverged", arm.diverged), ("not converged", not arm.converged)) if holds
-    )
+    flags = ["diverged"] * arm.diverged + ["not converged"] * (not arm.converged)
+    return ", ".join(flags)

@@ -9,6 +9,7 @@ from dropscope.report.picture import Figure, Level, Line, Panel
 from dropscope.report.reading import (
     PLACES,
     arm_name,
+    baseline,
     interval,
     number,
     orders_of,
@@ -37,27 +38,23 @@ def survival_figure(result: StudyResult) -> Figure | None:
     Returns:
         The figure; None where no spectrum was measured.
     """
-    zero = next((arm for arm in result.arms if arm.place == "none"), None)
-    measured = [trial["spectrum"] for trial in trials_of(result, zero)] if zero else []
-    spectra = [Spectrum.from_dict(one) for one in measured if one and number(one["total"]) > 0]
+    spectra = _untouched(result)
     if not spectra:
         return None
     grid = np.linspace(0, 1, 51)
     survival = np.array([[one.survival(float(p)) for p in grid] for one in spectra])
     mean, x = survival.mean(0), grid.tolist()
-    pure = [
+    lines = [
         Line(
             x, ((1 - grid) ** k).tolist(), order_colour(f"order {k}"), f"if all variance were at order {k}", "dash", 1.3
         )
         for k in range(1, spectra[0].max_order + 1)
     ]
-    band = Line(x, x, label="range over seeds", low=survival.min(0).tolist(), high=survival.max(0).tolist(), band=True)
+    if len(spectra) > 1:
+        low, high = survival.min(0).tolist(), survival.max(0).tolist()
+        lines.append(Line(x, x, label="range over seeds", low=low, high=high, band=True, opacity=0.2))
     hover = [f"p = {p:.2f}\nS(p) = {s:.3f}" for p, s in zip(grid, mean, strict=True)]
-    lines = [
-        *pure,
-        *([band] if len(spectra) > 1 else []),
-        Line(x, mean.tolist(), label="S(p), networks of p = 0", width=2.8, hover=hover),
-    ]
+    lines.append(Line(x, mean.tolist(), label="S(p), networks of p = 0", width=2.8, hover=hover))
     panel = Panel(
         "Theory: S(p) = Σ qᵏ Wₖ / Var, with q = 1 - p", "p, chance that a block is drawn anew",
         "share of variance explained", lines, (0, 1.03), (0, 1),
@@ -73,6 +70,13 @@ def survival_figure(result: StudyResult) -> Figure | None:
     return Figure("survival", "Theory: what survives of a trained network", reading, caption, [panel], columns=1)
 
 
+def _untouched(result: StudyResult) -> list[Spectrum]:
+    """Spectra of the networks trained without dropout."""
+    zero = baseline(result)
+    measured = [trial["spectrum"] for trial in trials_of(result, zero)] if zero else []
+    return [Spectrum.from_dict(one) for one in measured if one and number(one["total"]) > 0]
+
+
 def measured_figure(result: StudyResult) -> Figure | None:
     """Draw the measured change of the variance at each order, W_k(p) / W_k(0), paired by seed.
 
@@ -82,7 +86,7 @@ def measured_figure(result: StudyResult) -> Figure | None:
     Returns:
         The figure; None where it cannot be measured.
     """
-    zero = next((arm for arm in result.arms if arm.place == "none"), None)
+    zero = baseline(result)
     base = _by_seed(result, zero) if zero else {}
     orders = orders_of(result)
     if not base or not orders:
@@ -102,19 +106,15 @@ def measured_figure(result: StudyResult) -> Figure | None:
     ]  # fmt: skip
     if not panels:
         return None
-    left_out = [name for k, name in enumerate(orders) if k not in firm]
     caption = (
-        "Measured on trained networks; not predicted by qᵏ. Variance at each order, divided by that of the "
-        "networks of the same seed trained without dropout; mean over seeds with its 95 % interval. "
-        + (
-            f"Left out, as their ratio would be noise: {', '.join(left_out)} (under 2 % of the variance at p = 0)."
-            if left_out
-            else ""
-        )
+        "Measured on trained networks; not predicted by qᵏ. Variance at each order, divided by that of the networks "
+        "of the same seed trained without dropout; mean over seeds with its 95 % interval."
     )
-    return Figure(
-        "measured", "Measured: what training with dropout did to each order", _reading(lines), caption, panels
-    )
+    left_out = [name for k, name in enumerate(orders) if k not in firm]
+    if left_out:
+        caption += f" Left out, as under 2 % of the variance at p = 0: {', '.join(left_out)}."
+    title = "Measured: what training with dropout did to each order"
+    return Figure("measured", title, _reading(lines), caption, panels)
 
 
 def _ratio_range(lines: list[Line]) -> tuple[float, float]:
@@ -159,13 +159,8 @@ def _x_label(place: str) -> str:
 def _reading(lines: dict[str, list[Line]]) -> str:
     parts = []
     for place in ("input", "hidden"):
-        left = [
-            f"{100 * line.y[-1]:.0f} % of {line.label}"
-            for line in lines.get(place, [])[:2]
-            if math.isfinite(line.y[-1])
-        ]
+        shown = [line for line in lines.get(place, [])[:2] if math.isfinite(line.y[-1])]
+        left = " and ".join(f"{100 * line.y[-1]:.0f} % of {line.label}" for line in shown)
         if left:
-            parts.append(
-                f"dropping with p = {p_text(lines[place][0].x[-1])} at the {PLACES[place]} leaves {' and '.join(left)}"
-            )
+            parts.append(f"dropping with p = {p_text(shown[0].x[-1])} at the {PLACES[place]} leaves {left}")
     return sentence(parts)

@@ -2,6 +2,8 @@
 
 import time
 from dataclasses import replace
+from itertools import pairwise
+from statistics import median
 
 from dropscope import stack
 from dropscope.study.chunk import Chunk, Recipe, train
@@ -14,6 +16,7 @@ __all__ = ["chunks", "plan_epochs", "recipe_of"]
 STACK_BYTES = 1 << 30
 DEFAULT_SECONDS = 180.0
 FEWEST, MOST = 10, 500
+TIMED = 5  # epochs
 # Share of the remaining time planned for training: spectra, references, the refit and the report need the rest.
 TRAINING_SHARE = 0.6
 
@@ -99,11 +102,9 @@ def plan_epochs(chunk: Chunk, count: float, seconds: float) -> int:
         A number of epochs from 10 to 500.
     """
     steps = min(chunk.recipe.steps_per_epoch, 20)
-    spent = []
-    for epochs in (1, 3):
-        brief = replace(chunk.recipe, steps_per_epoch=steps, epochs=epochs, patience=epochs)
-        start = time.perf_counter()
-        train(replace(chunk, recipe=brief), extend=False)
-        spent.append(time.perf_counter() - start)
-    per_epoch = max(spent[1] - spent[0], 1e-4) / 2 * chunk.recipe.steps_per_epoch / steps
+    brief = replace(chunk.recipe, steps_per_epoch=steps, epochs=1 + TIMED, patience=1 + TIMED)
+    ends: list[float] = []
+    train(replace(chunk, recipe=brief), extend=False, on_epoch=lambda *_: ends.append(time.perf_counter()))
+    # The first epoch also pays for what is allocated and started once.
+    per_epoch = median(b - a for a, b in pairwise(ends)) * chunk.recipe.steps_per_epoch / steps
     return int(min(MOST, max(FEWEST, seconds * TRAINING_SHARE / (per_epoch * count))))

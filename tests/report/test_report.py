@@ -35,6 +35,7 @@ def with_losses():
     lost = dict.fromkeys(("rmse", "mae", "r2"))
     trials[3] |= {"diverged": True, "stop": None, "best_epoch": 0, "select": lost, "test": lost}
     trials[3] |= {"fit_curve": [1.0, None], "stop_curve": [math.inf]}
+    arms[2] = replace(arms[2], share=(), rest=math.nan, total=math.nan, mean_order=math.nan)
     arms[3] = replace(arms[3], select=math.nan, select_se=math.nan, test=math.nan, diverged=True)
     return replace(result, trials=tuple(trials), arms=tuple(arms))
 
@@ -120,6 +121,8 @@ class TestThePage:
         arms, *_, trials = written.page.tables
         assert len(arms) == 1 + len(written.result.arms)
         assert len(trials) == 1 + len(written.result.trials)
+        assert all(len(row) == len(arms[0]) for row in arms)
+        assert all(len(row) == len(trials[0]) for row in trials)
         for row, arm in zip(arms[1:], written.result.arms, strict=True):
             cells = dict(zip(arms[0], row, strict=True))
             assert (float(cells["input p"]), float(cells["hidden p"])) == pytest.approx(arm.rates, rel=1e-5)
