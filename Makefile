@@ -23,12 +23,14 @@ bench: .venv/dev.done
 	$(PYTHON) -m venv .venv
 
 .venv/study.done: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[study]'
-	touch $@
+	@echo "installing dropscope into .venv (once)"
+	@$(BIN)/pip install -qq --constraint constraints.txt --editable '.[study]'
+	@touch $@
 
 .venv/dev.done: .venv/bin/python pyproject.toml constraints.txt
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	touch $@ .venv/study.done
+	@echo "installing dropscope and its development tools into .venv (once)"
+	@$(BIN)/pip install -qq --constraint constraints.txt --editable '.[dev]'
+	@touch $@ .venv/study.done
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -54,7 +54,11 @@ class Display(StudyProgress):
 
     def epoch(self, epoch: int, alive: int, best: float) -> None:
         """Move the bar by the models still training."""
-        self.live.update(self.task, description=f"epoch {epoch}, {alive} models", advance=min(alive, self.total))
+        self.live.update(
+            self.task,
+            description=f"epoch {epoch}, {alive} models, stop loss {best:.3g}",
+            advance=min(alive, self.total),
+        )
 
     def finished(self, records: list[dict[str, Any]]) -> None:
         """Count what is kept and remember the best network."""
@@ -100,16 +104,17 @@ def _arms(result: StudyResult) -> Table:
     title = f"{result.name}: {result.target}, {len(result.trials)} networks, {result.seconds:.0f} s"
     table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
     names = ["p in", "p hidden", *(["lr"] if lr else []), f"select {label}", f"test {label}"]
-    for name in [*names, "k=1", *map(str, range(2, orders + 1)), f"≥{orders + 1}", "mean k", "epoch"]:
+    spectrum = ["k=1", *map(str, range(2, orders + 1)), f"≥{orders + 1}", "mean k"] if orders else []
+    for name in [*names, *spectrum, "epoch"]:
         table.add_column(name, justify="right", no_wrap=True)
     advised = result.advice and (result.advice.p_input, result.advice.p_hidden)
     for arm in result.arms:
         flag = "!" if arm.diverged or not arm.converged else ""
+        shares = [f"{value:.2f}" for value in (*arm.share, arm.rest, arm.mean_order)] if orders else []
         table.add_row(
             f"{arm.p_input:.4g}", f"{arm.p_hidden:.4g}", *([f"{arm.lr:g}"] if lr else []),
             f"{arm.select:.4g}±{arm.select_se:.2g}", f"{arm.test:.4g}±{arm.test_se:.2g}",
-            *(f"{share:.2f}" for share in (*arm.share, arm.rest)), f"{arm.mean_order:.2f}",
-            f"{arm.best_epoch:.0f}{flag}", style="bold green" if arm.rates == advised else None,
+            *shares, f"{arm.best_epoch:.0f}{flag}", style="bold green" if arm.rates == advised else None,
         )  # fmt: skip
     table.add_section()
     for row in result.references:

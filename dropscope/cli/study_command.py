@@ -30,7 +30,9 @@ def study(
     lr: Annotated[str | None, typer.Option(metavar="LR,LR,...", help="Learning rates (0.001).")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adamw, adam or sgd.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Weight decay (0).")] = None,
-    patience: Annotated[int | None, typer.Option(help="Epochs without a better stop loss (15).")] = None,
+    patience: Annotated[
+        int | None, typer.Option(help="Epochs without a better stop loss (15, and 500 updates).")
+    ] = None,
     max_order: Annotated[int | None, typer.Option(help="Interaction orders shown one by one (3).")] = None,
     budget: Annotated[int | None, typer.Option(help="Evaluations for the spectrum of a network (50000).")] = None,
     test: Annotated[float | None, typer.Option(help="Share of test rows (0.2).")] = None,

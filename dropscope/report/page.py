@@ -1,12 +1,10 @@
 """Fill the page of a report: one HTML file with style, data and plotly.js inside; it asks the network for nothing."""
 
 import re
-from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from dropscope import __version__
 from dropscope.errors import need
 from dropscope.report.picture import DARK, LIGHT, Figure
 from dropscope.report.plotly_drawing import to_plotly
@@ -43,7 +41,7 @@ def render(result: StudyResult, figures: list[Figure]) -> str:
     trusted = environment.filters["safe"]
     return template.render(
         result=result, figures=figures, plots=[to_plotly(panel) for figure in figures for panel in figure.panels],
-        answer=_answer(result), numbers=_numbers(result), options=_options(result), versions=_versions(),
+        answer=_answer(result), numbers=_numbers(result), options=_options(result), versions=result.versions,
         palettes={"light": LIGHT, "dark": DARK}, arms=arms_table(result), references=references_table(result),
         refit=refit_table(result), trials=trials_table(result), files=[Path(file).name for file in result.files],
         style=trusted(here.joinpath("style.css").read_text(encoding="utf-8")),
@@ -100,7 +98,3 @@ def _option_text(value: Any) -> str:
     if value is None:
         return "chosen by the study"
     return p_text(value) if isinstance(value, float) else str(value)
-
-
-def _versions() -> dict[str, str]:
-    return {"dropscope": __version__, **{name: version(name) for name in ("torch", "numpy", "scipy", "scikit-learn")}}

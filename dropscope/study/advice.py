@@ -42,7 +42,7 @@ def advise(result: StudyResult) -> Advice:
     sentences = _answer(decision, kept, metric), _reason(decision, kept) + _left_out(excluded)
     gain = float(decision.gains[decision.best])
     return Advice(
-        decision.kind, arm.p_input, arm.p_hidden, sentences, _code(arm), gain, decision.se, decision.point,
+        decision.kind, arm.p_input, arm.p_hidden, sentences, _code(decision, arm), gain, decision.se, decision.point,
         decision.seeds_needed, excluded,
     )  # fmt: skip
 
@@ -64,8 +64,7 @@ def _void(sentence: str, reason: str, excluded: tuple[tuple[float, float], ...])
 
 def _answer(decision: Decision, arms: list[Arm], metric: str) -> str:
     base, best, advised = arms[0], arms[decision.best], arms[decision.arm]
-    relative = 100 / base.select
-    gain, error = decision.gains * relative, decision.se * relative
+    gain, error = 100 * decision.gains / base.select, 100 * decision.se / base.select
     edge = " The largest rate studied there was best: widen the grid." if decision.at_edge else ""
     if decision.kind == "dropout":
         smaller = f", the smallest rate within one standard error of the best ({describe(best)})"
@@ -73,18 +72,13 @@ def _answer(decision: Decision, arms: list[Arm], metric: str) -> str:
             f"Use {describe(advised)}: {metric} on selection rows falls by {gain[decision.arm]:.1f} ± {error:.1f} %, "
             f"from {base.select:.4g} to {advised.select:.4g}{smaller if advised is not best else ''}.{edge}"
         )
+    found = f"the best rate ({describe(best)}) gains {_signed(gain[decision.best], '.1f')} ± {error:.1f} % of {metric}"
     if decision.kind == "no dropout":
-        return (
-            f"Use no dropout: the best rate ({describe(best)}) changes {metric} by {-gain[decision.best]:+.1f} ± "
-            f"{error:.1f} %, and with 90 % confidence no rate gains 1 %."
-        )
+        return f"Use no dropout: {found}, and with 90 % confidence no rate gains 1 %."
     seeds = "no number of seeds would tell, more rows might"
     if decision.seeds_needed:
         seeds = f"about {decision.seeds_needed} seeds would tell (`--seeds {decision.seeds_needed}`)"
-    return (
-        f"The data cannot tell: the best rate ({describe(best)}) changes {metric} by {-gain[decision.best]:+.1f} ± "
-        f"{error:.1f} %, where {-error * decision.point:+.1f} % would show; {seeds}.{edge}"
-    )
+    return f"The data cannot tell: {found}, where {error * decision.point:.1f} % would pass; {seeds}.{edge}"
 
 
 def _reason(decision: Decision, arms: list[Arm]) -> str:
@@ -92,12 +86,17 @@ def _reason(decision: Decision, arms: list[Arm]) -> str:
     base, arm = arms[0], arms[decision.arm if decision.kind == "dropout" else decision.best]
     if math.isnan(base.mean_order) or math.isnan(arm.mean_order):
         return "No interaction spectrum was measured: the table has one block of columns."
-    change = 100 * (arm.total / base.total - 1)
+    change = _signed(100 * (arm.total / base.total - 1), "+.0f")
     return (
-        f"Measured on the trained networks, {describe(arm)} changes the variance of their outputs by {change:+.0f} %, "
+        f"Measured on the trained networks, {describe(arm)} changes the variance of their outputs by {change} %, "
         f"the share of it in interactions (order 2 and up) from {1 - base.share[0]:.2f} to {1 - arm.share[0]:.2f}, "
         f"and the mean interaction order from {base.mean_order:.2f} to {arm.mean_order:.2f}."
     )
+
+
+def _signed(value: float, form: str) -> str:
+    """Format a number with a true minus sign."""
+    return format(value, form).replace("-", "\u2212")
 
 
 def _left_out(excluded: tuple[tuple[float, float], ...]) -> str:
@@ -124,10 +123,12 @@ def describe(arm: Arm) -> str:
     }[arm.place]
 
 
-def _code(arm: Arm) -> str:
+def _code(decision: Decision, arm: Arm) -> str:
+    if decision.kind != "dropout":
+        return "# no nn.Dropout" if decision.kind == "no dropout" else ""
     lines = []
     if arm.p_input:
         lines.append(f"nn.Dropout(p={arm.p_input:g})  # on the inputs, before the first nn.Linear")
     if arm.p_hidden:
         lines.append(f"nn.Dropout(p={arm.p_hidden:g})  # after the activation of each hidden layer")
-    return "\n".join(lines) or "# no nn.Dropout"
+    return "\n".join(lines)

@@ -25,7 +25,8 @@ class Options:
     """Everything that decides a study's numbers; `None` means that the study chooses and says so.
 
     `p_input`, `p_hidden`: rates studied at one place alone; `pair`: (input, hidden) rates studied together, by default
-    (p/4, p) for each hidden p and the textbook's (.2, .5). `epochs=None` plans for `max_seconds`. `test` and
+    (p/4, p) for each hidden p and the textbook's (.2, .5). `epochs=None` plans for `max_seconds`. An epoch is one pass
+    over the fit rows, and at least 10 updates; `patience=None` is 15 epochs, and at least 500 updates. `test` and
     `fractions` are shares of rows: test of all, then fit, stop and select of what remains.
     """
 
@@ -44,7 +45,7 @@ class Options:
     lr: tuple[float, ...] = (1e-3,)
     optimizer: str = "adamw"
     weight_decay: float = 0.0
-    patience: int = 15
+    patience: int | None = None
     max_order: int = 3
     budget: int = 50_000
     test: float = 0.2

@@ -17,6 +17,9 @@ STACK_BYTES = 1 << 30
 DEFAULT_SECONDS = 180.0
 FEWEST, MOST = 10, 500
 TIMED = 5  # epochs
+# On a small table a pass is a few updates: 15 of them would end training on the noise of a high rate, long before it
+# has learned.
+FEWEST_STEPS, PATIENCE, PATIENT_STEPS = 10, 15, 500
 # Share of the remaining time planned for training: spectra, references, the refit and the report need the rest.
 TRAINING_SHARE = 0.6
 
@@ -35,16 +38,16 @@ def recipe_of(problem: Problem, options: Options, epochs: int) -> Recipe:
     columns = problem.reference.columns
     shape = stack.Shape(columns, problem.outputs, options.width, options.depth, problem.schema.task)
     blocks = tuple(map(tuple, problem.encoded_blocks())) if len(problem.blocks) > 1 else ()
-    # One number of updates for all seeds: an epoch is as many as it takes to see the smallest fit part once.
-    smallest = min(len(problem.cutter.cut(seed).fit) for seed in range(options.seeds))
+    # One number of updates for all seeds, whose fit parts differ where groups are cut: that of the first.
+    steps = epoch_steps(len(problem.cutter.cut(0).fit), options.batch_size)
     return Recipe(
         shape=shape,
         optimizer=options.optimizer,
         weight_decay=options.weight_decay,
         batch_size=options.batch_size,
-        steps_per_epoch=max(1, smallest // options.batch_size),
+        steps_per_epoch=steps,
         epochs=epochs,
-        patience=options.patience,
+        patience=options.patience or max(PATIENCE, -(-PATIENT_STEPS // steps)),
         device=options.device,
         blocks=blocks,
         max_order=min(options.max_order, max(1, len(blocks) - 1)),
@@ -52,6 +55,11 @@ def recipe_of(problem: Problem, options: Options, epochs: int) -> Recipe:
         curve_budget=_curve_budget(len(blocks)),
         probe_epochs=tuple(2**k for k in range(16) if 2**k <= 2 * epochs),
     )
+
+
+def epoch_steps(rows: int, batch_size: int) -> int:
+    """Updates of an epoch: one pass over the fit rows, and at least 10."""
+    return max(FEWEST_STEPS, rows // batch_size)
 
 
 def _curve_budget(blocks: int) -> int:

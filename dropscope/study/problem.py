@@ -69,8 +69,9 @@ class Problem:
     def fingerprint(self) -> str:
         """Digest of everything the networks can see of the table: values, roles and cuts."""
         sha = hashlib.sha256(digest(self.reference.to_dict()).encode())
-        for array in (self.raw, self.y, self.cutter.test, self.cutter.units):
-            sha.update(np.ascontiguousarray(array).tobytes() if array.dtype != object else str(array.tolist()).encode())
+        cutter = self.cutter
+        for array in (self.raw, self.y, cutter.test, cutter.units, *([] if cutter.given is None else [cutter.given])):
+            sha.update(np.ascontiguousarray(array).tobytes())
         return sha.hexdigest()
 
     def block_names(self) -> list[list[str]]:

@@ -86,6 +86,7 @@ class StudyResult:
     arms: tuple[Arm, ...] = ()
     advice: Advice | None = None
     refit: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -140,16 +141,17 @@ def arms_of(trials: list[dict[str, Any]], metric: str, epochs: int) -> tuple[Arm
     for trial in trials:
         grouped.setdefault((trial["p_input"], trial["p_hidden"]), {}).setdefault(trial["lr"], []).append(trial)
     chosen = [min(by_lr.values(), key=_mean_stop) for by_lr in grouped.values()]
-    return tuple(_arm(records, metric, epochs) for records in chosen)
+    orders = max((len(trial["spectrum"]["share"]) for trial in trials if trial["spectrum"]), default=0)
+    return tuple(_arm(records, metric, epochs, orders) for records in chosen)
 
 
 def _mean_stop(records: list[dict[str, Any]]) -> float:
     return math.fsum(math.inf if r["stop"] is None or r["diverged"] else r["stop"] for r in records) / len(records)
 
 
-def _arm(records: list[dict[str, Any]], metric: str, epochs: int) -> Arm:
+def _arm(records: list[dict[str, Any]], metric: str, epochs: int, orders: int) -> Arm:
     spectra = [r["spectrum"] for r in records if r["spectrum"] and r["spectrum"]["total"] > 0]
-    shares = np.array([[*s["share"], s["rest"]] for s in spectra]) if spectra else np.full((1, 1), np.nan)
+    shares = np.array([[*s["share"], s["rest"]] for s in spectra]) if spectra else np.full((1, orders + 1), np.nan)
     select, test = (np.array([r[part][metric] for r in records]) for part in ("select", "test"))
     best = float(np.median([r["best_epoch"] for r in records]))
     return Arm(

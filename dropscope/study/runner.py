@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -25,6 +27,9 @@ from dropscope.study.table import as_frame
 from dropscope.study.trial import NUMERICS, Trial, digest, trials
 
 __all__ = ["Progress", "run"]
+
+# Which trials there are, not what one of them is: a store may grow by these.
+GRID = {"p_input", "p_hidden", "pair", "seeds", "lr"}
 
 
 class Progress:
@@ -47,7 +52,7 @@ def run(
     table: Any,
     target: Any,
     *,
-    out: str | Path,
+    out: str | Path | None = None,
     name: str = "table",
     source: str = "",
     fresh: bool = False,
@@ -59,12 +64,13 @@ def run(
     """Study how much dropout a table and a network should have.
 
     Trains every arm (input p, hidden p) with every seed, chooses epochs on stop rows, scores arms on selection rows and
-    advises by `decide`. What is finished is kept in `out`; the same call goes on where an interrupted one was.
+    advises by `decide`. What is finished is kept in `out`: the same call goes on where an interrupted one was, and one
+    with more seeds, rates or learning rates trains only what is new.
 
     Args:
         table: a path, a polars or pandas DataFrame, or an array of shape (rows, columns).
         target: the name of the target column, or an array of shape (rows,).
-        out: folder for the store, the refitted model and the result.
+        out: folder for the store, the refitted model and the result; None keeps nothing on disk.
         name: what the study is called in reports.
         source: where the data come from, for the report.
         fresh: start over, whatever `out` holds.
@@ -83,14 +89,20 @@ def run(
         ValueError: an option is out of its range.
 
     Example:
-        >>> import tempfile
         >>> import numpy as np
         >>> x = np.random.default_rng(0).normal(size=(90, 3))
         >>> small = dict(p_input=0.1, p_hidden=0.5, seeds=2, epochs=2, width=4, depth=1, budget=13_000)
-        >>> result = run(x, x[:, 0] * x[:, 1], out=tempfile.mkdtemp(), **small)
+        >>> result = run(x, x[:, 0] * x[:, 1], **small)
         >>> len(result.trials)
         10
     """
+    if out is None:
+        with TemporaryDirectory() as folder:
+            result = run(
+                table, target, out=folder, name=name, source=source, workers=workers, executor=executor,
+                progress=progress, **options,
+            )  # fmt: skip
+        return replace(result, files=())
     start = time.perf_counter()
     progress = progress or Progress()
     asked = Options.of(**options)
@@ -99,7 +111,8 @@ def run(
     problem = pose(frame, target, asked)
     progress.posed(problem)
     data = {seed: problem.seed_data(seed) for seed in range(asked.seeds)}
-    config = {**asdict(asked), "data": problem.fingerprint, "numerics": NUMERICS, "torch": torch.__version__}
+    config = {name: value for name, value in asdict(asked).items() if name not in GRID}
+    config |= {"data": problem.fingerprint, "numerics": NUMERICS, "torch": torch.__version__}
     with Store(Path(out), config, fresh=fresh) as store:
         problem.notes.extend(store.notes)
         job = _Job(problem, asked, data, digest(config), workers)
@@ -209,5 +222,6 @@ def _result(job: _Job, records: list[dict[str, Any]], epochs: int, *, name: str,
         trials=tuple(records),
         references=tuple(references(problem, list(job.data.values()))),
         arms=arms_of(records, problem.metric, epochs),
+        versions={name: version(name) for name in ("dropscope", "torch", "numpy", "scikit-learn")},
     )
     return replace(result, advice=advise(result))

@@ -114,6 +114,12 @@ class TestStore:
         with pytest.raises(StoreConflict, match="width: 8 there, 9 now"):
             study.run(small_table(), "y", out=tmp_path, seeds=2, **{**SMALL, "width": 9})
 
+    def test_more_seeds_and_rates_train_only_what_is_new(self, reference, tmp_path):
+        fewer = study.run(small_table(), "y", out=tmp_path, seeds=2, **SMALL)
+        more = study.run(small_table(), "y", out=tmp_path, seeds=3, **SMALL)
+        assert more.trials[:4] == fewer.trials  # timings too: they were not run again
+        assert untimed(more) == untimed(reference)
+
     def test_planned_epochs_are_kept(self, tmp_path):
         options = {**SMALL, "epochs": None, "max_seconds": 0.01}
         first = study.run(small_table(), "y", out=tmp_path, seeds=2, **options)
