@@ -16,6 +16,8 @@ from dropscope.study.runner import Progress as StudyProgress
 
 __all__ = ["Display", "print_result"]
 
+SHOWN = 16  # blocks of columns named in the terminal
+
 
 class Display(StudyProgress):
     """A live display on stderr: models × epochs done, time left, best so far; plain lines without a terminal."""
@@ -81,7 +83,8 @@ def print_result(result: StudyResult) -> None:
     if not console.is_terminal:
         console.width = 110
     console.print(_arms(result))
-    blocks = ", ".join("+".join(block) for block in result.blocks)
+    names = ["+".join(block) for block in result.blocks]
+    blocks = ", ".join([*names[:SHOWN], *(["... all in the report"] if len(names) > SHOWN else [])])
     console.print(
         f"± is the standard error over {result.options['seeds']} seeds; ! marks arms that had not converged. k is the "
         f"interaction order, with the share of output variance it holds under the product law of {len(result.blocks)} "

@@ -1,6 +1,7 @@
 """The statistics of the advice: what a table of losses, arms × seeds, can and cannot say."""
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -138,9 +139,11 @@ def _at_edge(arms: tuple[tuple[float, float], ...], best: int) -> bool:
 
 
 def _seeds_needed(gain: float, square: float, limit: float, count: int, seeds: int, ratio: float) -> int | None:
-    """Smallest number of seeds that would settle it if means and noise stay as they are."""
-    for more in range(seeds + 1, MOST_SEEDS + 1):
+    """Smallest number of seeds that would settle it if means and noise stay as they are; the bound only falls."""
+
+    def tells(more: int) -> bool:
         bound = _error(square, more, ratio) * dunnett_point(count - 1, (count - 1) * (more - 1))
-        if gain > bound or gain + bound < limit:
-            return more
-    return None
+        return gain > bound or gain + bound < limit
+
+    needed = bisect_left(range(MOST_SEEDS + 1), True, lo=seeds + 1, key=tells)
+    return needed if needed <= MOST_SEEDS else None

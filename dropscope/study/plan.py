@@ -68,7 +68,7 @@ def _curve_budget(blocks: int) -> int:
 
 
 def chunks(
-    problem: Problem, data: dict[int, SeedData], keyed: dict[str, Trial], recipe: Recipe, *, workers: int = 1,
+    problem: Problem, data: list[SeedData], keyed: dict[str, Trial], recipe: Recipe, *, workers: int = 1,
     threads: int | None = None,
 ) -> list[Chunk]:  # fmt: skip
     """Divide trials into chunks of one seed each, small enough for memory and enough of them for the workers.

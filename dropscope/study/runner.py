@@ -2,12 +2,9 @@
 
 import os
 import time
-from collections.abc import Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +12,8 @@ from typing import Any
 import torch
 
 from dropscope.study.advice import advise
-from dropscope.study.chunk import Chunk, Recipe, run_chunk
+from dropscope.study.chunk import Chunk, Recipe
+from dropscope.study.executors import finished
 from dropscope.study.keeping import refit
 from dropscope.study.options import Options
 from dropscope.study.plan import DEFAULT_SECONDS, chunks, plan_epochs, recipe_of
@@ -103,6 +101,7 @@ def run(
                 progress=progress, **options,
             )  # fmt: skip
         return replace(result, files=())
+
     start = time.perf_counter()
     progress = progress or Progress()
     asked = Options.of(**options)
@@ -110,60 +109,53 @@ def run(
     frame, target = as_frame(table, target)
     problem = pose(frame, target, asked)
     progress.posed(problem)
-    data = {seed: problem.seed_data(seed) for seed in range(asked.seeds)}
-    config = {name: value for name, value in asdict(asked).items() if name not in GRID}
-    config |= {"data": problem.fingerprint, "numerics": NUMERICS, "torch": torch.__version__}
-    with Store(Path(out), config, fresh=fresh) as store:
-        problem.notes.extend(store.notes)
-        job = _Job(problem, asked, data, digest(config), workers)
+    job = _Job(problem, asked, [problem.seed_data(seed) for seed in range(asked.seeds)], workers)
+    with Store(Path(out), job.config, fresh=fresh) as store:
+        epochs = store.epochs or asked.epochs
+        if epochs is None:
+            epochs = job.plan((asked.max_seconds or DEFAULT_SECONDS) - (time.perf_counter() - start))
         if store.epochs is None:
-            store.plan(asked.epochs or job.plan((asked.max_seconds or DEFAULT_SECONDS) - (time.perf_counter() - start)))
-        keyed = job.keyed(store.epochs or 0)
-        left = {key: trial for key, trial in keyed.items() if key not in store.records}
-        progress.planned(store.epochs or 0, len(keyed), len(keyed) - len(left))
-        for records in _through(executor, workers, job.chunks(left, store.epochs or 0), progress):
-            store.add(records)
-            progress.finished(records)
-        records = [store.records[key] for key in keyed]
-        epochs = store.epochs or 0
-        result = _result(job, records, epochs, name=name, source=source)
-        recipe = job.recipe(epochs)
-        kept, files = refit(result, problem, recipe, Path(out))
+            store.plan(epochs)
+        records = _train(job, store, epochs, executor, progress)
+        result = _result(job, records, epochs, name=name, source=source, notes=(*problem.notes, *store.notes))
+        kept, files = refit(result, problem, job.recipe(epochs), Path(out))
+        path = Path(out) / "result.json"
         seconds = time.perf_counter() - start
-        result = replace(result, refit=kept, files=(*files, str(Path(out) / "result.json")), seconds=seconds)
-        result.save(Path(out) / "result.json")
+        result = replace(result, refit=kept, files=(*files, str(path)), seconds=seconds)
+        result.save(path)
     return result
 
 
+@dataclass(frozen=True, eq=False)
 class _Job:
-    """A study that is ready to run: its problem, options and data."""
+    """A study that is ready to run: the posed problem and, for each seed, its data."""
 
-    def __init__(self, problem: Problem, options: Options, data: dict[int, SeedData], study: str, workers: int) -> None:
-        self.problem, self.options, self.data, self.study, self.workers = (
-            problem,
-            options,
-            data,
-            study,
-            workers,
-        )
+    problem: Problem
+    options: Options
+    data: list[SeedData]
+    workers: int
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything that decides the numbers of one trial, beside the fields of the trial itself."""
+        options = {name: value for name, value in asdict(self.options).items() if name not in GRID}
+        return {**options, "data": self.problem.fingerprint, "numerics": NUMERICS, "torch": torch.__version__}
 
     def recipe(self, epochs: int) -> Recipe:
         return recipe_of(self.problem, self.options, epochs)
 
     def keyed(self, epochs: int) -> dict[str, Trial]:
+        study = digest({"config": self.config, "epochs": epochs})
         options = self.options
-        study = digest({"study": self.study, "epochs": epochs})
         return {trial.key(study): trial for trial in trials(options.arms(), options.lr, options.seeds)}
 
     def chunks(self, keyed: dict[str, Trial], epochs: int) -> list[Chunk]:
         threads = None if self.workers == 1 else max(1, (os.cpu_count() or 1) // self.workers)
-        return chunks(
-            self.problem, self.data, keyed, self.recipe(epochs), workers=self.workers, threads=threads
-        )  # fmt: skip
+        return chunks(self.problem, self.data, keyed, self.recipe(epochs), workers=self.workers, threads=threads)
 
     def plan(self, seconds: float) -> int:
-        planned = self.chunks(self.keyed(1), 1)
-        return plan_epochs(planned[0], len(planned) / self.workers, seconds)
+        every = self.chunks(self.keyed(1), 1)
+        return plan_epochs(every[0], len(every) / self.workers, seconds)
 
 
 def _check_resources(options: Options, workers: int) -> None:
@@ -173,36 +165,20 @@ def _check_resources(options: Options, workers: int) -> None:
         raise ValueError("`device` must be available, got 'cuda' where torch sees no GPU: use `cpu`.")
 
 
-def _through(
-    executor: Executor | None, workers: int, todo: list[Chunk], progress: Progress
-) -> Iterator[list[dict[str, Any]]]:
-    """Yield the records of each chunk as it finishes."""
-    if executor is None and workers == 1:
-        for chunk in todo:
-            yield run_chunk(chunk, progress.epoch)
-        return
-    with _executor(executor, workers) as pool:
-        futures: list[Future[list[dict[str, Any]]]] = [pool.submit(run_chunk, chunk) for chunk in todo]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
+def _train(job: _Job, store: Store, epochs: int, executor: Executor | None, progress: Progress) -> list[dict[str, Any]]:
+    """Run the trials that the store lacks; return the records of all, in their order."""
+    keyed = job.keyed(epochs)
+    left = {key: trial for key, trial in keyed.items() if key not in store.records}
+    progress.planned(epochs, len(keyed), len(keyed) - len(left))
+    for records in finished(job.chunks(left, epochs), job.workers, executor, progress.epoch):
+        store.add(records)
+        progress.finished(records)
+    return [store.records[key] for key in keyed]
 
 
-@contextmanager
-def _executor(given: Executor | None, workers: int) -> Iterator[Executor]:
-    if given is not None:
-        yield given  # its owner closes it
-        return
-    # Never fork: a forked child hangs in torch's thread pool.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield pool
-
-
-def _result(job: _Job, records: list[dict[str, Any]], epochs: int, *, name: str, source: str) -> StudyResult:
+def _result(
+    job: _Job, records: list[dict[str, Any]], epochs: int, *, name: str, source: str, notes: tuple[str, ...]
+) -> StudyResult:
     problem, cutter = job.problem, job.problem.cutter
     cut = job.data[0].cut
     rows = {"all": len(problem.y), "fit": len(cut.fit), "stop": len(cut.stop), "select": len(cut.select)}
@@ -213,14 +189,14 @@ def _result(job: _Job, records: list[dict[str, Any]], epochs: int, *, name: str,
         metric=problem.metric,
         options=asdict(job.options),
         source=source,
-        notes=tuple(problem.notes),
+        notes=notes,
         rows={**rows, "test": len(cutter.test)},
         features=problem.schema.features,
         classes=problem.schema.classes,
         blocks=tuple(map(tuple, problem.block_names())),
         epochs=epochs,
         trials=tuple(records),
-        references=tuple(references(problem, list(job.data.values()))),
+        references=tuple(references(problem, job.data)),
         arms=arms_of(records, problem.metric, epochs),
         versions={name: version(name) for name in ("dropscope", "torch", "numpy", "scikit-learn")},
     )
