@@ -96,16 +96,15 @@ def print_result(result: StudyResult) -> None:
         return
     console.print("", *advice.sentences, sep="\n", markup=False)
     if advice.code:
-        console.print(f"\n{advice.code}\n", markup=False, style="bold")
-    for file in result.files:
-        console.print(file, markup=False)
+        console.print(f"\n{advice.code}", markup=False, style="bold")
+    console.print("", *result.files, sep="\n", markup=False)
 
 
 def _arms(result: StudyResult) -> Table:
     label, orders = LABELS[result.metric], len(result.arms[0].share)
     lr = len({arm.lr for arm in result.arms}) > 1
     title = f"{result.name}: {result.target}, {len(result.trials)} networks, {result.seconds:.0f} s"
-    table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    table = Table(title=title, box=SIMPLE, padding=0)
     names = ["p in", "p hidden", *(["lr"] if lr else []), f"select {label}", f"test {label}"]
     spectrum = ["k=1", *map(str, range(2, orders + 1)), f"≥{orders + 1}", "mean k"] if orders else []
     for name in [*names, *spectrum, "epoch"]:
