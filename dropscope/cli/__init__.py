@@ -6,6 +6,7 @@ import typer
 
 from dropscope import __version__
 from dropscope.cli.study_command import study
+from dropscope.errors import DropscopeError
 
 __all__ = ["app", "main"]
 
@@ -32,6 +33,6 @@ def main() -> None:
     """Run the command line; what goes wrong is one line on stderr and exit code 2."""
     try:
         app()
-    except (OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
+    except (DropscopeError, OSError, ValueError, TypeError, ImportError, RuntimeError, MemoryError) as error:
         sys.stderr.write(f"dropscope: error: {' '.join(str(error).split())}\n")
         sys.exit(2)

@@ -32,6 +32,7 @@ class Display(StudyProgress):
         self.kept = self.total = self.epochs = self.longest = 0
         self.best = math.inf
         self.metric = ""
+        self.notes: list[str] = []
         self.started = time.perf_counter()
 
     def __enter__(self) -> Self:
@@ -42,14 +43,14 @@ class Display(StudyProgress):
         self.live.stop()
 
     def posed(self, problem: Problem) -> None:
-        """Print what was decided for the user."""
-        self.metric = problem.metric
-        for note in problem.notes:
-            self.console.print(f"note: {note}", markup=False, highlight=False)
+        """Remember what to say once the study starts: an error that comes first must stay one line."""
+        self.metric, self.notes = problem.metric, problem.notes
 
     def planned(self, epochs: int, total: int, done: int) -> None:
         """Say how much there is to do."""
         self.epochs, self.total, self.kept = epochs, total, done
+        for note in self.notes:
+            self.console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
         resumed = f", {done} of them already there" if done else ""
         self.console.print(f"{total} networks, {epochs} epochs each{resumed}", highlight=False)
         self.task = self.live.add_task("training", total=total * epochs, completed=done * epochs, best="")

@@ -25,7 +25,7 @@ class Store:
 
     Raises:
         StoreConflict: another process uses the store, it belongs to another configuration, or a line is damaged.
-        OSError: the folder cannot be written.
+        ValueError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, config: dict[str, Any], *, fresh: bool = False) -> None:
@@ -33,8 +33,11 @@ class Store:
         self.notes: list[str] = []
         self.records: dict[str, dict[str, Any]] = {}
         self.epochs: int | None = None
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = (folder / "lock").open("w")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (folder / "lock").open("w")
+        except OSError as error:
+            raise ValueError(f"`out` must be a folder that can be written, got {folder}: {error.strerror}.") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

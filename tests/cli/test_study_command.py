@@ -102,6 +102,16 @@ def test_an_output_that_cannot_be_written_is_one_line(monkeypatch, capsys, table
     assert "Not a directory" in err
 
 
+def test_a_store_of_another_study_is_one_line(monkeypatch, capsys, table, tmp_path):
+    arguments = ("study", table, "--target", "price", "--out", tmp_path / "s", *SMALL)
+    assert dropscope(monkeypatch, capsys, *arguments)[0] == 0
+    code, _, err = dropscope(monkeypatch, capsys, *arguments, "--depth", "2")
+    assert code == 2
+    assert "depth: 1 there, 2 now" in err
+    assert err.count("\n") == 1
+    assert dropscope(monkeypatch, capsys, *arguments, "--depth", "2", "--fresh")[0] == 0
+
+
 def test_a_full_disk_is_one_line_and_keeps_what_was_written(monkeypatch, capsys, table, tmp_path):
     from dropscope.study.store import Store
 
