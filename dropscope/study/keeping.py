@@ -37,6 +37,8 @@ def refit(result: StudyResult, problem: Problem, recipe: Recipe, folder: Path) -
     """
     advice = result.advice
     if advice is None or advice.kind == "void":
+        for name in ("model.pt", "model.json"):
+            (folder / name).unlink(missing_ok=True)  # of an earlier run: it is not what this study says
         return {}, []
     arm = next(arm for arm in result.arms if arm.rates == (advice.p_input, advice.p_hidden))
     cut = problem.cutter.cut(0)

@@ -7,6 +7,7 @@ import pytest
 from dropscope import stack
 from dropscope.study import Options
 from dropscope.study import plan as planning
+from dropscope.study.chunk import train
 from dropscope.study.plan import chunks, epoch_steps, plan_epochs, recipe_of
 from dropscope.study.problem import pose
 from dropscope.study.trial import trials
@@ -58,8 +59,21 @@ def test_planned_epochs_grow_with_the_time_within_limits(setting):
     assert plan_epochs(chunk, 3, seconds=1e6) == planning.MOST
 
 
-def test_input_masks_follow_table_columns(setting):
-    problem, options, _, _ = setting
-    recipe = recipe_of(problem, options, 5)
-    assert recipe.shape.columns == problem.reference.columns
-    assert sorted(column for block in recipe.blocks for column in block) == list(range(len(recipe.shape.columns)))
+def test_input_masks_follow_table_columns():
+    x = np.random.default_rng(0).normal(size=100)
+    table = polars.DataFrame({"x": x, "c": list("abcda") * 20, "y": x**2})
+    problem = pose(table, "y", Options())
+    recipe = recipe_of(problem, Options(), 5)
+    assert recipe.shape.columns == (0, 1, 1, 1, 1)
+    assert recipe.blocks == ((0,), (1, 2, 3, 4))
+
+
+def test_arms_of_a_seed_share_everything_but_masks(setting, monkeypatch):
+    problem, options, data, keyed = setting
+    seen = []
+    monkeypatch.setattr(stack, "train", lambda x, y, members, shape, **_: seen.append(members))
+    for chunk in chunks(problem, data, keyed, recipe_of(problem, options, 5)):
+        train(chunk)
+    assert all(len({member.seed for member in members}) == 1 for members in seen)
+    assert all(len({tuple(member.fit.tolist()) for member in members}) == 1 for members in seen)
+    assert len({member.mask_seed for members in seen for member in members}) == len(keyed)
