@@ -33,6 +33,9 @@ def main() -> None:
     """Run the command line; what goes wrong is one line on stderr and exit code 2."""
     try:
         app()
-    except (DropscopeError, OSError, ValueError, TypeError, ImportError, RuntimeError, MemoryError) as error:
+    except (DropscopeError, OSError, ValueError, TypeError, ImportError, RuntimeError) as error:
         sys.stderr.write(f"dropscope: error: {' '.join(str(error).split())}\n")
+        sys.exit(2)
+    except Exception as error:  # a fault of ours: still one line, with its kind
+        sys.stderr.write(f"dropscope: error: unexpected {type(error).__name__}: {' '.join(str(error).split())}\n")
         sys.exit(2)

@@ -8,6 +8,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from dropscope.study import StudyResult
 from dropscope.study.metrics import LABELS
@@ -102,15 +103,16 @@ def print_result(result: StudyResult) -> None:
 
 
 def _arms(result: StudyResult) -> Table:
-    label, orders = LABELS[result.metric], len(result.arms[0].share)
+    label, orders = LABELS[result.metric].partition(" (")[0], len(result.arms[0].share)
     lr = len({arm.lr for arm in result.arms}) > 1
     title = f"{result.name}: {result.target}, {len(result.trials)} networks, {result.seconds:.0f} s"
-    table = Table(title=title, box=SIMPLE, padding=0)
+    table = Table(title=Text(title), box=SIMPLE, padding=0)
     names = ["p in", "p hidden", *(["lr"] if lr else []), f"select {label}", f"test {label}"]
     spectrum = ["k=1", *map(str, range(2, orders + 1)), f"≥{orders + 1}", "mean k"] if orders else []
     for name in [*names, *spectrum, "epoch"]:
         table.add_column(name, justify="right", no_wrap=True)
-    advised = result.advice and (result.advice.p_input, result.advice.p_hidden)
+    told = result.advice is not None and result.advice.kind in ("dropout", "no dropout")
+    advised = (result.advice.p_input, result.advice.p_hidden) if told and result.advice else None
     for arm in result.arms:
         flag = "!" if arm.diverged or not arm.converged else ""
         shares = [f"{value:.2f}" for value in (*arm.share, arm.rest, arm.mean_order)] if orders else []

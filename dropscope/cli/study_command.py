@@ -92,9 +92,8 @@ def _run(
             )
             result = _write_report(result, out)
     except KeyboardInterrupt:
-        sys.stderr.write(
-            f"\nInterrupted: {display.kept} finished trials are kept in {out}. The same command goes on.\n"
-        )
+        again = "The same command without `--fresh` goes on." if fresh else "The same command goes on."
+        sys.stderr.write(f"\nInterrupted: {display.kept} finished trials are kept in {out}. {again}\n")
         raise typer.Exit(130) from None
     if as_json:
         sys.stdout.write(json.dumps(result.summary()) + "\n")
@@ -117,14 +116,20 @@ def _resolve(table: str, target: str | None, options: dict[str, Any]) -> tuple[A
     from dropscope.data import bundled, names
 
     path = Path(table)
-    if path.exists() or path.suffix or "/" in table:
+    if path.is_file() or path.suffix or "/" in table:
         if target is None:
             raise ValueError("`--target` must name the column to predict.")
-        return path, target, options, path.name.partition(".")[0], str(path)
+        return path, target, options, path.stem or "table", str(path)
     if table not in names():
         raise ValueError(f"`{table}` is neither a file nor a bundled table: {closest(table, names())}")
     kept = bundled(table)
-    return kept.table, target or kept.target, {**kept.options, **options}, table, kept.source
+    target = target or kept.target
+    brought = dict(kept.options)
+    if any(f"{cut}_column" in options for cut in ("group", "time", "split")):
+        brought.pop("group_column", None)
+    both = {name: (*brought.get(name, ()), *options.get(name, ())) for name in ("drop", "categorical")}
+    both = {name: tuple(column for column in columns if column != target) for name, columns in both.items()}
+    return kept.table, target, {**brought, **options, **both}, table, kept.source
 
 
 def _epochs(text: str) -> int | None:

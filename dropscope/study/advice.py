@@ -64,7 +64,9 @@ def _void(sentence: str, reason: str, excluded: tuple[tuple[float, float], ...])
 
 def _answer(decision: Decision, arms: list[Arm], metric: str) -> str:
     base, best, advised = arms[0], arms[decision.best], arms[decision.arm]
-    gain, error = 100 * decision.gains / base.select, 100 * decision.se / base.select
+    # An error rate of 0 without dropout leaves nothing to gain, in any unit.
+    relative = 100 / base.select if base.select else 0.0
+    gain, error = relative * decision.gains, relative * decision.se
     edge = " The largest rate studied there was best: widen the grid." if decision.at_edge else ""
     if decision.kind == "dropout":
         smaller = f", the smallest rate within one standard error of the best ({describe(best)})"
@@ -85,7 +87,7 @@ def _reason(decision: Decision, arms: list[Arm]) -> str:
     """Quote what was measured on the trained networks, never what a formula predicts."""
     base, arm = arms[0], arms[decision.arm if decision.kind == "dropout" else decision.best]
     if math.isnan(base.mean_order) or math.isnan(arm.mean_order):
-        return "No interaction spectrum was measured: the table has one block of columns."
+        return "No interaction spectrum: the table has one block of columns, or the networks' outputs do not vary."
     change = _signed(100 * (arm.total / base.total - 1), "+.0f")
     return (
         f"Measured on the trained networks, {describe(arm)} changes the variance of their outputs by {change} %, "

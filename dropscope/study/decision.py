@@ -85,7 +85,7 @@ def decide(losses: Losses) -> Decision:
         arm = min(close, key=lambda i: (max(arms[i]), _place(arms[i]), -gains[i]))
         return Decision("dropout", arm, best, gains, se, point, None, edge)
     limit = NEGLIGIBLE * float(values[0].mean())
-    if gains[best] + point * se < limit:
+    if gains[best] + point * se <= limit:
         return Decision("no dropout", 0, best, gains, se, point, None, edge)
     needed = _seeds_needed(float(gains[best]), square, limit, count, seeds, losses.ratio)
     return Decision("cannot tell", 0, best, gains, se, point, needed, edge)
@@ -143,7 +143,7 @@ def _seeds_needed(gain: float, square: float, limit: float, count: int, seeds: i
 
     def tells(more: int) -> bool:
         bound = _error(square, more, ratio) * dunnett_point(count - 1, (count - 1) * (more - 1))
-        return gain > bound or gain + bound < limit
+        return gain > bound or gain + bound <= limit
 
     needed = bisect_left(range(MOST_SEEDS + 1), True, lo=seeds + 1, key=tells)
     return needed if needed <= MOST_SEEDS else None

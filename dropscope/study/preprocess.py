@@ -12,6 +12,7 @@ from dropscope.study.schema import Schema
 __all__ = ["Encoder", "correlated_blocks"]
 
 CORRELATED = 0.9
+RARE = 10  # rows
 NUMBERS = ("median", "mean", "scale")
 
 
@@ -19,9 +20,9 @@ NUMBERS = ("median", "mean", "scale")
 class Encoder:
     """A fitted preprocessing: numbers only, so that it can be kept as JSON beside a model.
 
-    Numeric column j becomes `(x_j - mean_j) / scale_j` with missing values at the median, and one more 0/1 column where
-    values were missing when fitted. A category becomes its one-hot columns, as they are: dropping all of them says
-    "unknown", as does a level never seen.
+    Numeric column j becomes `(x_j - mean_j) / scale_j` with missing values at the median, or 0 where it was constant
+    when fitted (scale 0), and one more 0/1 column where values were missing when fitted. A category becomes its one-hot
+    columns, as they are: dropping all of them says "unknown", as does a level never seen.
     """
 
     schema: Schema
@@ -49,7 +50,9 @@ class Encoder:
             return cls(schema, nothing, nothing, nothing, missing)
         imputer = impute.SimpleImputer(strategy="median", keep_empty_features=True).fit(numeric)
         scaler = preprocessing.StandardScaler().fit(imputer.transform(numeric))
-        return cls(schema, imputer.statistics_, scaler.mean_, scaler.scale_, missing)
+        # A column that is constant when fitted says nothing: scale 0 marks it, and it is encoded as 0.
+        scales = np.where(scaler.var_ > 0, scaler.scale_, 0.0)
+        return cls(schema, imputer.statistics_, scaler.mean_, scales, missing)
 
     def transform(self, raw: np.ndarray) -> np.ndarray:
         """Encode rows.
@@ -62,10 +65,9 @@ class Encoder:
         """
         numeric = raw[:, : len(self.means)]
         absent = np.isnan(numeric)
-        parts = [
-            (np.where(absent, self.medians, numeric) - self.means) / self.scales,
-            absent[:, self.missing],
-        ]
+        factors = np.divide(1.0, self.scales, out=np.zeros_like(self.scales), where=self.scales > 0)
+        standard = (np.where(absent, self.medians, numeric) - self.means) * factors
+        parts = [standard, absent[:, self.missing]]
         for j, levels in enumerate(self.schema.levels.values(), start=len(self.means)):
             parts.append(raw[:, j, None] == np.arange(len(levels)))
         return np.concatenate(parts, axis=1, dtype=np.float32, casting="unsafe")
@@ -131,7 +133,8 @@ def correlated_blocks(x: np.ndarray, columns: tuple[int, ...]) -> list[list[int]
         >>> correlated_blocks(x, (0, 1, 2))
         [[0, 1], [2]]
     """
-    varies = x.std(0) > 0
+    # A level that stands in a few rows correlates with any other rare one by chance.
+    varies = (x != np.median(x, axis=0)).sum(0) >= max(1, min(RARE, len(x) // 4))
     columns_that_vary = np.array(columns)[varies]
     strong = np.abs(np.corrcoef(x[:, varies].T.astype(float))) > CORRELATED
     linked = np.zeros((max(columns) + 1,) * 2, bool)

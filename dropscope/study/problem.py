@@ -11,7 +11,7 @@ from dropscope.errors import BadTable
 from dropscope.study.leak import find_leak
 from dropscope.study.options import METRICS, Options
 from dropscope.study.preprocess import Encoder, correlated_blocks
-from dropscope.study.schema import Schema, understand
+from dropscope.study.schema import Schema, understand, with_levels
 from dropscope.study.splits import Cut, Cutter
 from dropscope.study.trial import digest
 
@@ -66,11 +66,20 @@ class Problem:
         return correlated_blocks(self.reference.transform(self.raw[self.cutter.rest]), self.reference.columns)
 
     @cached_property
+    def seen(self) -> str:
+        """Digest of what may decide a trial: everything but the test rows."""
+        return self._digest(self.cutter.rest)
+
+    @cached_property
     def fingerprint(self) -> str:
-        """Digest of everything the networks can see of the table: values, roles and cuts."""
+        """Digest of the whole table: a store belongs to one."""
+        return self._digest(np.arange(len(self.y)))
+
+    def _digest(self, rows: np.ndarray) -> str:
         sha = hashlib.sha256(digest(self.reference.to_dict()).encode())
         cutter = self.cutter
-        for array in (self.raw, self.y, cutter.test, cutter.units, *([] if cutter.given is None else [cutter.given])):
+        cuts = [cutter.units[rows], rows, *([] if cutter.given is None else [cutter.given[rows]])]
+        for array in (self.raw[rows], self.y[rows], *cuts):
             sha.update(np.ascontiguousarray(array).tobytes())
         return sha.hexdigest()
 
@@ -137,29 +146,31 @@ def pose(frame: Any, target: str, options: Options) -> Problem:
     metric = options.metric or METRICS[schema.task][0]
     if metric not in METRICS[schema.task]:
         raise BadTable(f"`metric` must be one of {', '.join(METRICS[schema.task])} for {schema.task}, got {metric}.")
-    raw, y = schema.raw(frame), schema.labels(frame)
-    if not options.allow_leak:
-        _refuse_leak(schema, raw, y)
-    keys = {name: _codes(frame, getattr(options, f"{name}_column")) for name in ("group", "time", "split")}
-    if keys["group"] is None and keys["time"] is None and keys["split"] is None:
-        notes += _order_notes(frame, schema, raw, y)
+    y = schema.labels(frame)
+    keys = {name: _codes(frame, getattr(options, f"{name}_column"), name) for name in ("group", "time", "split")}
     cutter = Cutter(
         frame.height, options, classes=y if schema.classes else None,
         groups=keys["group"], times=keys["time"], given=keys["split"],
     )  # fmt: skip
+    schema = with_levels(schema, frame[cutter.rest], notes)
+    raw = schema.raw(frame)
+    if not options.allow_leak:
+        _refuse_leak(schema, raw[cutter.rest], y[cutter.rest])
+    if all(key is None for key in keys.values()):
+        notes += _order_notes(frame, schema, raw, y)
     return Problem(schema, raw, y, cutter, metric, notes)
 
 
-def _codes(frame: Any, name: str | None) -> np.ndarray | None:
+def _codes(frame: Any, name: str | None, use: str) -> np.ndarray | None:
     if name is None:
         return None
-    if frame[name].null_count():
-        raise BadTable(
-            f"`{name}` cuts the rows and must have a value in every row, got {frame[name].null_count()} missing."
-        )
-    column = frame[name]
+    column = frame[name].fill_nan(None) if frame[name].dtype.is_float() else frame[name]
+    if column.null_count():
+        raise BadTable(f"`{name}` cuts the rows and must have a value in every row, got {column.null_count()} missing.")
     if column.dtype.is_temporal():
         column = column.to_physical()
+    elif use == "time" and not column.dtype.is_numeric():
+        raise BadTable(f"`{name}` must hold numbers or dates such as 2011-07-31 to cut by time, got {column[0]!r}.")
     return np.asarray(column.to_numpy() if column.dtype.is_numeric() else column.cast(str).to_list())
 
 

@@ -111,13 +111,14 @@ def run(
     progress.posed(problem)
     job = _Job(problem, asked, [problem.seed_data(seed) for seed in range(asked.seeds)], workers)
     with Store(Path(out), job.config, fresh=fresh) as store:
+        problem.notes.extend(store.notes)
         epochs = store.epochs or asked.epochs
         if epochs is None:
             epochs = job.plan((asked.max_seconds or DEFAULT_SECONDS) - (time.perf_counter() - start))
         if store.epochs is None:
             store.plan(epochs)
         records = _train(job, store, epochs, executor, progress)
-        result = _result(job, records, epochs, name=name, source=source, notes=(*problem.notes, *store.notes))
+        result = _result(job, records, epochs, name=name, source=source)
         kept, files = refit(result, problem, job.recipe(epochs), Path(out))
         path = Path(out) / "result.json"
         seconds = time.perf_counter() - start
@@ -145,7 +146,8 @@ class _Job:
         return recipe_of(self.problem, self.options, epochs)
 
     def keyed(self, epochs: int) -> dict[str, Trial]:
-        study = digest({"config": self.config, "epochs": epochs})
+        # Not the digest of the whole table: test rows must not choose a trial's masks.
+        study = digest({"config": {**self.config, "data": self.problem.seen}, "epochs": epochs})
         options = self.options
         return {trial.key(study): trial for trial in trials(options.arms(), options.lr, options.seeds)}
 
@@ -176,9 +178,7 @@ def _train(job: _Job, store: Store, epochs: int, executor: Executor | None, prog
     return [store.records[key] for key in keyed]
 
 
-def _result(
-    job: _Job, records: list[dict[str, Any]], epochs: int, *, name: str, source: str, notes: tuple[str, ...]
-) -> StudyResult:
+def _result(job: _Job, records: list[dict[str, Any]], epochs: int, *, name: str, source: str) -> StudyResult:
     problem, cutter = job.problem, job.problem.cutter
     cut = job.data[0].cut
     rows = {"all": len(problem.y), "fit": len(cut.fit), "stop": len(cut.stop), "select": len(cut.select)}
@@ -189,7 +189,7 @@ def _result(
         metric=problem.metric,
         options=asdict(job.options),
         source=source,
-        notes=notes,
+        notes=tuple(problem.notes),
         rows={**rows, "test": len(cutter.test)},
         features=problem.schema.features,
         classes=problem.schema.classes,

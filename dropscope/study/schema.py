@@ -1,6 +1,6 @@
 """What each column of a table is: target, number, category, or nothing a network may see."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy as np
 from dropscope.errors import BadTable, closest, need
 from dropscope.study.options import Options
 
-__all__ = ["MAX_ONE_HOT", "Schema", "understand"]
+__all__ = ["MAX_ONE_HOT", "Schema", "understand", "with_levels"]
 
 MIN_ROWS = 50
 MAX_ONE_HOT = 512
@@ -99,7 +99,9 @@ def understand(frame: Any, target: str, options: Options) -> tuple[Schema, list[
     numeric, categorical = _kinds(frame, names, options, notes)
     if not numeric and not categorical:
         raise BadTable("no column is left for the networks to see: drop fewer columns.")
-    return Schema(target, task, classes, tuple(numeric), _levels(frame, categorical, notes)), notes
+    if len(categorical) > MAX_ONE_HOT // 2:
+        notes.append(f"{len(categorical)} categorical columns were capped at the first {MAX_ONE_HOT // 2}.")
+    return Schema(target, task, classes, tuple(numeric), dict.fromkeys(categorical[: MAX_ONE_HOT // 2], ())), notes
 
 
 def _cutters(options: Options) -> list[str]:
@@ -154,17 +156,26 @@ def _kinds(frame: Any, names: list[str], options: Options, notes: list[str]) -> 
             numeric.append(name)
         elif column.dtype.is_temporal():
             notes.append(f"`{name}` holds dates and was dropped; `--time-column {name}` cuts the rows by it.")
-        elif column.n_unique() > max(100, frame.height // 2):
+        elif column.n_unique() > max(20, frame.height // 2):
             notes.append(f"`{name}` has {column.n_unique()} distinct texts, looks like an identifier and was dropped.")
         else:
             categorical.append(name)
     return numeric, categorical
 
 
-def _levels(frame: Any, names: list[str], notes: list[str]) -> dict[str, tuple[str, ...]]:
-    """Levels of each category, most frequent kept where all together pass `MAX_ONE_HOT`."""
+def with_levels(schema: Schema, frame: Any, notes: list[str]) -> Schema:
+    """Learn the levels of each category, the most frequent where all together pass `MAX_ONE_HOT`.
+
+    Args:
+        schema: the roles of the columns.
+        frame: the rows to learn from.
+        notes: what is decided is appended here.
+
+    Returns:
+        The schema with its levels.
+    """
     counted = {}
-    for name in names:
+    for name in schema.levels:
         values, counts = np.unique(np.array(_as_text(frame[name])), return_counts=True)
         counted[name] = [str(values[i]) for i in np.argsort(-counts, kind="stable")]
     total = sum(map(len, counted.values()))
@@ -173,9 +184,13 @@ def _levels(frame: Any, names: list[str], notes: list[str]) -> dict[str, tuple[s
         cap -= 1
     if total > MAX_ONE_HOT:
         notes.append(f"{total} one-hot columns were capped at {MAX_ONE_HOT}: rare levels became `{OTHER}`.")
-    return {
-        name: tuple(levels) if len(levels) <= cap else (*levels[: cap - 1], OTHER) for name, levels in counted.items()
-    }
+    return replace(
+        schema,
+        levels={
+            name: tuple(levels) if len(levels) <= cap else (*levels[: cap - 1], OTHER)
+            for name, levels in counted.items()
+        },
+    )
 
 
 def _as_text(column: Any) -> list[str]:

@@ -109,7 +109,7 @@ class Cutter:
         if self.classes is None or units < len(rows):
             return order
         # Rank every row within its class: walking by rank / class size meets all classes at an even pace.
-        classes = self.classes[rows][order]
+        classes = self.classes[rows][np.argsort(self.units[rows], kind="stable")][order]
         pace = np.empty(len(rows))
         for label in np.unique(classes):
             members = classes == label

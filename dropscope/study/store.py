@@ -101,7 +101,7 @@ class Store:
         content = self.path.read_bytes()
         whole = content[: content.rfind(b"\n") + 1]
         if len(whole) < len(content):
-            self.notes.append(f"the last record of {self.path} was cut short by a crash; it is run again.")
+            self.notes.append(f"the last record of {self.path} was cut short by a crash and was removed.")
         return whole
 
     def _parse(self, number: int, line: bytes) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -47,18 +48,21 @@ def read_table(path: str | Path) -> Any:
 def _read_text(path: Path, polars: Any) -> Any:
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise BadTable(f"{path.name} is not a readable gzip file: {_first_line(error)}") from error
     if not raw.strip():
         raise BadTable(f"{path.name} is empty: a table needs a line of column names and at least 50 rows.")
     if b"\0" in raw:
         raise BadTable(f"{path.name} is a binary file, not text: export it as CSV or Parquet.")
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise BadTable(f"{path.name} is not UTF-8 text (byte {error.start}): re-save it as UTF-8.") from error
     separator = _separator(text)
-    _check_rectangular(path.name, csv.reader(io.StringIO(text), delimiter=separator))
+    try:
+        _check_rectangular(path.name, csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    except csv.Error as error:
+        raise BadTable(f"{path.name} cannot be read as CSV: {_first_line(error)}") from error
     try:
         return polars.read_csv(
             text.encode(), separator=separator, infer_schema_length=None, try_parse_dates=True,

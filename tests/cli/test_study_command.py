@@ -102,6 +102,33 @@ def test_an_output_that_cannot_be_written_is_one_line(monkeypatch, capsys, table
     assert "Not a directory" in err
 
 
+def test_names_are_never_read_as_markup(monkeypatch, capsys, table, tmp_path):
+    table.write_text(table.read_text().replace("price", "rate [/min]"))
+    code, out, _ = dropscope(
+        monkeypatch, capsys, "study", table, "--target", "rate [/min]", "--out", tmp_path / "s", *SMALL
+    )
+    assert code == 0
+    assert "houses: rate [/min]" in out
+
+
+def test_one_class_to_fit_is_no_crash(monkeypatch, capsys, tmp_path):
+    x = np.random.default_rng(0).normal(size=200)
+    rows = [f"{value},{t},{'yes' if t > 150 else 'no'}" for t, value in enumerate(x)]
+    (tmp_path / "late.csv").write_text("\n".join(["x,t,y", *rows]) + "\n")
+    arguments = ("study", tmp_path / "late.csv", "--target", "y", "--time-column", "t", "--out", tmp_path / "s")
+    assert dropscope(monkeypatch, capsys, *arguments, *SMALL)[0] == 0
+
+
+def test_bundled_options_give_way_to_the_users(monkeypatch):
+    from dropscope.cli.study_command import _resolve
+
+    monkeypatch.chdir("/")
+    _, target, options, _, _ = _resolve("bikeshare", "casual", {"time_column": "day", "drop": ("hum",)})
+    assert target == "casual"
+    assert options["drop"] == ("registered", "hum")
+    assert "group_column" not in options
+
+
 def test_a_store_of_another_study_is_one_line(monkeypatch, capsys, table, tmp_path):
     arguments = ("study", table, "--target", "price", "--out", tmp_path / "s", *SMALL)
     assert dropscope(monkeypatch, capsys, *arguments)[0] == 0

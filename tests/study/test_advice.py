@@ -63,6 +63,13 @@ def test_no_dropout_and_cannot_tell_differ_in_what_may_be_pasted():
     assert "gains 1.7 ±" in unclear.sentences[0]
 
 
+def test_nothing_to_gain_on_a_loss_of_zero():
+    perfect = studied(dict.fromkeys(GAIN, 0.0), noise=0.0)
+    perfect = replace(perfect, trials=tuple({**t, "select": {"rmse": 0.0}} for t in perfect.trials))
+    perfect = replace(perfect, arms=arms_of(list(perfect.trials), "rmse", 20))
+    assert advise(perfect).kind == "no dropout"
+
+
 def test_the_largest_rate_being_best_is_said():
     assert "widen the grid" in advise(studied({**GAIN, (0.0, 0.5): 2.0})).sentences[0]
 

@@ -50,6 +50,20 @@ def test_one_hot_columns_are_left_as_they_are_and_unknown_levels_are_zeros(probl
     assert rows[1, 3:].tolist() == [0, 0, 0]
 
 
+def test_a_column_constant_when_fitted_is_encoded_as_zero(problem):
+    raw = problem.raw.copy()
+    raw[:, 0] = 7.0
+    encoder = Encoder.fit(problem.schema, raw, problem.missing)
+    raw[3, 0] = 1e30
+    assert (encoder.transform(raw)[:, 0] == 0).all()
+
+
+def test_rare_levels_do_not_glue_columns_together(seed):
+    generator = np.random.default_rng(seed)
+    x = np.column_stack([generator.normal(size=(300, 2)), np.arange(300) == 5, np.arange(300) == 5])
+    assert correlated_blocks(x, (0, 1, 2, 3)) == [[0], [1], [2], [3]]
+
+
 def test_an_encoder_survives_json(problem):
     kept = json.loads(json.dumps(problem.reference.to_dict()))
     again = Encoder.from_dict(kept)

@@ -71,6 +71,13 @@ def test_classes_keep_their_shares(seed):
         assert abs(classes[rows].sum() - classes.mean() * len(rows)) <= 2
 
 
+def test_classes_keep_their_shares_in_groups_of_one_row(seed):
+    generator = np.random.default_rng(seed)
+    classes = (generator.random(1000) < 0.1).astype(int)
+    cutter = Cutter(1000, OPTIONS, classes=classes, groups=generator.permutation(1000))
+    assert abs(classes[cutter.test].sum() - classes.mean() * 200) <= 2
+
+
 def test_a_given_split_is_obeyed():
     given = np.resize(["train", "train", "test"], 300)
     cutter = Cutter(300, OPTIONS, given=given)

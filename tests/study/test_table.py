@@ -41,6 +41,7 @@ class TestFiles:
             ("twice.csv", b"a,a\n1,2\n", "more than one column named `a`"),
             ("unnamed.csv", b"a,\n1,2\n", "column without a name"),
             ("wrong.parquet", b"not parquet", "not a readable Parquet"),
+            ("quote.csv", b'a,b\n1,"' + b"x" * 200_000, "cannot be read as CSV"),
             ("cut.csv.gz", gzip.compress(b"a,b\n1,2\n" * 99)[:-9], "not a readable gzip"),
             ("table.docx", b"x", "must end in one of"),
         ],
@@ -50,6 +51,11 @@ class TestFiles:
             (tmp_path / name).write_bytes(content)
         with pytest.raises(BadTable, match=message):
             read_table(tmp_path / name)
+
+    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+    def test_every_line_end_is_read(self, tmp_path, end):
+        (tmp_path / "t.csv").write_bytes(end.join(["a,b", "1,2", "3,4"]).encode())
+        assert read_table(tmp_path / "t.csv").rows() == [(1, 2), (3, 4)]
 
     @pytest.mark.parametrize("separator", [",", ";", "\t"])
     def test_separators_and_missing_words_are_understood(self, tmp_path, separator):
@@ -136,7 +142,29 @@ class TestColumns:
         noise = np.random.default_rng(0).normal(size=(2, rows))
         problem = posed(polars.DataFrame({"a": noise[0], "c": levels, "y": noise[1]}))
         assert len(problem.schema.levels["c"]) == MAX_ONE_HOT
-        assert any("5000 one-hot columns were capped" in note for note in problem.notes)
+        assert any("one-hot columns were capped at 512" in note for note in problem.notes)
+
+    def test_more_categories_than_one_hot_columns_are_capped_too(self):
+        many = {f"c{j}": np.random.default_rng(j).choice(["u", "v"], ROWS).tolist() for j in range(600)}
+        problem = posed(good(**many))
+        assert len(problem.reference.columns) <= MAX_ONE_HOT + 2
+        assert any("601 categorical columns were capped at the first 256" in note for note in problem.notes)
+
+    def test_a_time_column_must_be_sortable(self):
+        with pytest.raises(BadTable, match="must hold numbers or dates"):
+            posed(good(t=[f"{1 + i % 12}/1/{2011 + i % 3}" for i in range(ROWS)]), time_column="t")
+
+    def test_nan_in_a_cutting_column_is_missing(self):
+        with pytest.raises(BadTable, match="1 missing"):
+            posed(good(t=[float("nan"), *np.arange(ROWS - 1.0)]), time_column="t")
+
+    def test_levels_of_test_rows_alone_are_unknown(self):
+        test = posed(good()).cutter.test
+        rare = np.array(["often", "too"] * (ROWS // 2), dtype=object)
+        rare[test[0]] = "only in test"
+        problem = posed(good(c=rare.tolist()))
+        assert np.array_equal(problem.cutter.test, test)
+        assert set(problem.schema.levels["c"]) == {"often", "too"}
 
     def test_identifiers_dates_and_constants_are_dropped_and_said(self):
         problem = posed(
