@@ -120,7 +120,10 @@ def _reference_levels(result: StudyResult, seen: list[float]) -> tuple[list[Leve
     means = {r["name"]: float(np.mean([s[result.metric] for s in r["select"]])) for r in result.references}
     near = [mean for mean in means.values() if low - 0.8 * span <= mean <= high + 0.8 * span]
     low, high = min([low, *near]), max([high, *near])
-    low, high = low - 0.08 * (high - low or span), high + 0.08 * (high - low or span)
+    space = high - low or span
+    # A name at the edge needs room of its own, or it would stand on the line of the next one.
+    above, below = max(means.values()) > high, min(means.values()) < low
+    low, high = low - space * (0.25 if below else 0.08), high + space * (0.25 if above else 0.08)
     names_y = _spread({name: min(max(mean, low), high) for name, mean in means.items()}, low, high)
     levels = []
     for (name, mean), dash in zip(means.items(), DASHES, strict=False):
