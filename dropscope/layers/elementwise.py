@@ -1,16 +1,18 @@
 """Layers that drop elements, or whole slices along the axes outside `per`."""
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dropscope import functional
-from dropscope.masks import check_p
+from dropscope.layers.base import DropoutLayer
 from dropscope.masks.arguments import check_axes
 
 __all__ = ["Dropout"]
 
 
-class Dropout(nn.Module):
+class Dropout(DropoutLayer):
     """Zero elements at random in training, and scale the others so that the mean stays; the identity in eval.
 
     `y = x · mask / q`, `mask ~ Bernoulli(q)`, `q = 1 - p`. `p` can be set at any time, also of a compiled model,
@@ -38,33 +40,15 @@ class Dropout(nn.Module):
     def __init__(
         self, p: float = 0.5, *, per: tuple[int, ...] | None = None, generator: torch.Generator | None = None
     ) -> None:
-        super().__init__()
+        super().__init__(p, generator=generator)
         if per is not None:
             check_axes(per)
-        self.p = p
         self.per = per
-        self.generator = generator
-
-    @property
-    def p(self) -> float:
-        """Probability of dropping."""
-        return self._p
-
-    @p.setter
-    def p(self, value: float) -> None:
-        # Eager code reads the float. Compiled code reads the tensor, whose value is no part of the graph; it is not
-        # a buffer because `.half()` would round it.
-        self._p = check_p(value, type(self).__name__)
-        self._p_tensor = torch.tensor(self._p, dtype=torch.float64, device="cpu")
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop elements of `x` in training mode, else return `x` itself."""
-        p = self._p_tensor if torch.compiler.is_compiling() else self._p
-        return functional.dropout(x, p, training=self.training, per=self.per, generator=self.generator)
+        return functional.dropout(x, self.rate, training=self.training, per=self.per, generator=self.source)
 
-    def extra_repr(self) -> str:
-        """Show the arguments that differ from their defaults, and `p`."""
-        shown = [f"p={self.p}"]
-        shown += [f"per={self.per}"] if self.per is not None else []
-        shown += ["generator=..."] if self.generator is not None else []
-        return ", ".join(shown)
+    def shown(self) -> dict[str, Any]:
+        """Name the arguments that differ from their defaults."""
+        return {} if self.per is None else {"per": self.per}

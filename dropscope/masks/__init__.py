@@ -6,7 +6,22 @@ texts. `per` names the axes that get their own draw, the others share it.
 """
 
 from dropscope.masks.arguments import check_p, draw_shape
+from dropscope.masks.draws import keep, normal, scale, uniform
 from dropscope.masks.laws import Bernoulli, Concrete, Gaussian, Law, Uniform
 from dropscope.masks.sampler import drop, is_traced
 
-__all__ = ["Bernoulli", "Concrete", "Gaussian", "Law", "Uniform", "check_p", "draw_shape", "drop", "is_traced"]
+__all__ = [
+    "Bernoulli",
+    "Concrete",
+    "Gaussian",
+    "Law",
+    "Uniform",
+    "check_p",
+    "draw_shape",
+    "drop",
+    "is_traced",
+    "keep",
+    "normal",
+    "scale",
+    "uniform",
+]

@@ -1,14 +1,25 @@
 """The elementwise layers: the contract of every layer, and what is their own."""
 
-import contracts
+import functools
+
 import pytest
 import torch
+from contracts import MaskCase, MaskContract
 
 from dropscope import layers
 
+CASES = [
+    MaskCase("Dropout", layers.Dropout),
+    MaskCase("Dropout-large", layers.Dropout, shape=(64, 40, 24)),
+    *(
+        MaskCase(f"Dropout-per-{per}", functools.partial(layers.Dropout, per=per), per=per, shape=(32, 8, 5, 5))
+        for per in ((0,), (0, 1), (0, -1))
+    ),
+]
 
-@pytest.mark.parametrize("case", contracts.ELEMENTWISE, ids=str)
-class TestContract(contracts.LayerContract):
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+class TestContract(MaskContract):
     pass
 
 

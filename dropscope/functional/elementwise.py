@@ -1,4 +1,4 @@
-"""Pure functions that apply a random mask. `training` has no default: nothing is dropped, or kept, by accident."""
+"""Drop elements, or whole slices along the axes outside `per`."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dropscope import masks
+from dropscope.functional.arguments import check_input, check_rate
 
 __all__ = ["dropout"]
 
@@ -45,10 +46,6 @@ def dropout(
     Reference:
         Srivastava et al., 2014, JMLR 15(56):1929-1958.
     """
-    if not x.is_floating_point():
-        raise TypeError(f"`x` must be a real floating-point tensor, got {x.dtype}: convert it first, as by x.float().")
-    if not isinstance(p, Tensor):
-        p = masks.check_p(p)
-    elif not masks.is_traced(x):
-        p = masks.check_p(p.item())
+    check_input(x)
+    p = check_rate(p)
     return masks.drop(x, p, per=per, generator=generator) if training else x

@@ -1,0 +1,68 @@
+"""What all dropout layers share: `p`, which can change at any time, and where their randomness comes from."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dropscope.masks import check_p
+
+__all__ = ["DropoutLayer"]
+
+
+class DropoutLayer(nn.Module):
+    """The base of every dropout layer: a checked `p` that can be set at any time, and a source of randomness.
+
+    A subclass calls its pure function with `self.rate` and `self.source`, and lists further arguments in `shown()`.
+
+    Args:
+        p: probability of dropping, in [0, 1].
+        generator: source of randomness; None: torch's own stream.
+
+    Raises:
+        TypeError: `p` is not a number.
+        ValueError: `p` is not a probability.
+
+    Example:
+        >>> isinstance(DropoutLayer(0.5), nn.Module)
+        True
+    """
+
+    below_one = False  # whether p = 1 is refused, where the variance p / q must be finite
+
+    def __init__(self, p: float = 0.5, *, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.p = p
+        self.generator = generator
+
+    @property
+    def p(self) -> float:
+        """Probability of dropping."""
+        return self._p
+
+    @p.setter
+    def p(self, value: float) -> None:
+        # Eager code reads the float. Compiled code reads the tensor, whose value is no part of the graph; it is not
+        # a buffer because `.half()` would round it.
+        self._p = check_p(value, type(self).__name__, below_one=self.below_one)
+        self._p_tensor = torch.tensor(self._p, dtype=torch.float64, device="cpu")
+
+    @property
+    def rate(self) -> float | Tensor:
+        """`p` for the forward pass: in compiled code a tensor, so that a new `p` needs no new graph."""
+        return self._p_tensor if torch.compiler.is_compiling() else self._p
+
+    @property
+    def source(self) -> torch.Generator | None:
+        """The source of randomness for the forward pass."""
+        return self.generator
+
+    def shown(self) -> dict[str, Any]:
+        """Name the arguments, other than `p`, that differ from their defaults."""
+        return {}
+
+    def extra_repr(self) -> str:
+        """Show `p` and the arguments that differ from their defaults."""
+        arguments = {"p": self.p, **self.shown()}
+        shown = [f"{name}={value!r}" for name, value in arguments.items()]
+        return ", ".join(shown + ["generator=..."] * (self.generator is not None))
