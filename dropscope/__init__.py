@@ -7,7 +7,21 @@ import importlib
 from types import ModuleType
 
 __version__ = "0.1.0"
-__all__ = ["data", "errors", "functional", "layers", "masks", "report", "spectrum", "stack", "study"]
+__all__ = [
+    "constraints",
+    "data",
+    "errors",
+    "functional",
+    "layers",
+    "masks",
+    "report",
+    "schedules",
+    "sites",
+    "spectrum",
+    "stack",
+    "study",
+    "surgery",
+]
 
 
 def __getattr__(name: str) -> ModuleType:

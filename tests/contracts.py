@@ -37,6 +37,10 @@ class Case:
     tolerance: float = 0.0  # how far rounding may take p = 0 from `plain`, relative to the largest element
     skip: dict[str, str] = field(default_factory=dict)
 
+    def row(self, inputs: tuple[Any, ...], i: int) -> tuple[Any, ...]:
+        """The inputs of the i-th sample alone, where the batch is axis 0 of every tensor."""
+        return tuple(v[i : i + 1] if isinstance(v, Tensor) else v for v in inputs)
+
     def __str__(self) -> str:
         return self.name
 
@@ -155,7 +159,8 @@ class LayerContract:
         layer, inputs = case.make(0.5), case.example()
         stacked = torch.stack([inputs[0]] * 16)
         y = torch.vmap(lambda x: tensor(layer(x, *inputs[1:])), randomness=randomness)(stacked)
-        assert torch.equal(y, y[:1].expand_as(y)) == (randomness == "same")
+        rounding = case.tolerance * float(y.detach().abs().max())
+        assert torch.allclose(y, y[:1].expand_as(y), rtol=0, atol=rounding) == (randomness == "same")
 
     def test_compiles_into_one_graph_that_survives_three_changes_of_p(self, case):
         torch._dynamo.reset()
@@ -177,6 +182,16 @@ class LayerContract:
         for expected, found in pairs:
             torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
+    def test_compiled_code_draws_from_the_generator(self, case, seed):
+        torch._dynamo.reset()
+        layer, inputs, before = case.make(0.5, generator=seeded(seed)), case.example(), torch.get_rng_state()
+        compiled = torch.compile(layer, backend="eager", fullgraph=True)
+        first = tensor(compiled(*inputs))
+        layer.generator = seeded(seed)
+        assert torch.equal(tensor(compiled(*inputs)), first)
+        assert not torch.equal(tensor(compiled(*inputs)), first)
+        assert torch.equal(torch.get_rng_state(), before)
+
     def test_an_exported_eval_model_contains_no_dropout(self, case):
         exported = torch.export.export(case.make(0.5).eval(), case.example())
         targets = [str(node.target) for node in exported.graph.nodes if node.op == "call_function"]
@@ -194,6 +209,21 @@ class LayerContract:
         again = functools.partial(checkpoint, layer, use_reentrant=False)
         pairs = zip(gradients(layer, layer, inputs, seed), gradients(again, layer, inputs, seed), strict=True)
         assert all(torch.equal(expected, found) for expected, found in pairs)
+
+    def test_a_samples_mask_does_not_depend_on_its_batch(self, case, seed):
+        layer, inputs = case.make(0.5), case.example()
+        seeds = seed + torch.arange(len(inputs[0]))
+        with masks.per_sample(seeds):
+            try:
+                together = tensor(layer(*inputs))
+            except ValueError as refusal:
+                if "masks.per_sample" not in str(refusal):
+                    raise
+                pytest.skip("its samples share a mask, or the batch is not axis 0: refused, and said so")
+        for i in range(len(seeds)):
+            with masks.per_sample(seeds[i : i + 1]):
+                alone = tensor(layer(*case.row(inputs, i)))
+            torch.testing.assert_close(alone[0], together[i])
 
     def test_its_state_can_be_loaded_back(self, case, seed):
         layer, twin, inputs = case.make(0.5), case.make(0.5), case.example()

@@ -1,11 +1,11 @@
 """What all dropout layers share: `p`, which can change at any time, and where their randomness comes from."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from dropscope.masks import check_p
+from dropscope.masks import check_p, ticket
 
 __all__ = ["DropoutLayer"]
 
@@ -53,9 +53,23 @@ class DropoutLayer(nn.Module):
         return self._p_tensor if torch.compiler.is_compiling() else self._p
 
     @property
+    def generator(self) -> torch.Generator | None:
+        """The source of randomness; None: torch's own stream."""
+        return self._generator
+
+    @generator.setter
+    def generator(self, value: torch.Generator | None) -> None:
+        self._generator = value
+        self._ticket = None if value is None else ticket(value)
+
+    @property
     def source(self) -> torch.Generator | None:
-        """The source of randomness for the forward pass."""
-        return self.generator
+        """The source of randomness for the forward pass: in compiled code the ticket of the generator."""
+        return cast(torch.Generator, self._ticket) if torch.compiler.is_compiling() else self._generator
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.generator = self._generator  # a copy has a generator of its own, and needs that one's ticket
 
     def shown(self) -> dict[str, Any]:
         """Name the arguments, other than `p`, that differ from their defaults."""

@@ -6,9 +6,13 @@ texts. `per` names the axes that get their own draw, the others share it.
 """
 
 from dropscope.masks.arguments import check_p, draw_shape
+from dropscope.masks.checkpointing import rewinding
 from dropscope.masks.draws import keep, normal, scale, uniform
 from dropscope.masks.laws import Bernoulli, Concrete, Gaussian, Law, Uniform
-from dropscope.masks.sampler import drop, is_traced
+from dropscope.masks.rows import per_sample, refuse_seeds
+from dropscope.masks.sampler import drop
+from dropscope.masks.sources import is_traced
+from dropscope.masks.tickets import ticket
 
 __all__ = [
     "Bernoulli",
@@ -22,6 +26,10 @@ __all__ = [
     "is_traced",
     "keep",
     "normal",
+    "per_sample",
+    "refuse_seeds",
+    "rewinding",
     "scale",
+    "ticket",
     "uniform",
 ]

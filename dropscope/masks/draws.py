@@ -1,12 +1,12 @@
 """Random numbers, and which elements are kept: every method that does not go through `drop` draws here."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from dropscope.masks import sampler
+from dropscope.masks import counter, rows, sources
+from dropscope.masks.noise import noise
 
 __all__ = ["keep", "normal", "scale", "uniform"]
 
@@ -33,7 +33,7 @@ def uniform(
         >>> uniform((2, 3)).shape
         torch.Size([2, 3])
     """
-    return torch.rand(shape, dtype=dtype, device=device, **_source(generator))
+    return _numbers(torch.rand, counter.uniform, shape, dtype, torch.device(device), generator)
 
 
 def normal(
@@ -58,7 +58,7 @@ def normal(
         >>> normal((2, 3)).shape
         torch.Size([2, 3])
     """
-    return torch.randn(shape, dtype=dtype, device=device, **_source(generator))
+    return _numbers(torch.randn, counter.normal, shape, dtype, torch.device(device), generator)
 
 
 def keep(
@@ -83,10 +83,14 @@ def keep(
         >>> keep((1000,), 0.0).all().item()
         True
     """
-    if isinstance(p, Tensor):
-        wide = torch.float64 if torch.device(device).type == "cpu" else torch.float32
+    device = torch.device(device)
+    if isinstance(p, Tensor) or sources.is_recorded():
+        wide = torch.float64 if device.type == "cpu" else torch.float32
         return uniform(shape, dtype=wide, device=device, generator=generator) < 1 - p
-    return sampler.keep(shape, p, device=torch.device(device), generator=generator)
+    if p in (0, 1):
+        return torch.full(shape, p == 0, device=device)
+    numbers, threshold = noise(torch.empty(shape, dtype=torch.float32, device=device), p, generator)
+    return numbers > threshold
 
 
 def scale(p: float | Tensor) -> float | Tensor:
@@ -108,5 +112,23 @@ def scale(p: float | Tensor) -> float | Tensor:
     return 1 / q if q > 0 else 0.0
 
 
-def _source(generator: torch.Generator | None) -> dict[str, Any]:
-    return {} if generator is None else {"generator": generator}  # Dynamo knows no generator=None
+def _numbers(
+    draw: Callable[..., Tensor],
+    count: Callable[..., Tensor],
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    device: torch.device,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """Draw by torch's function or, where a seed decides, by its twin in `counter`."""
+    seeded = rows.current()
+    if seeded is not None:
+        return count(seeded.next_seeds(shape, device), shape, dtype)
+    if not sources.is_recorded():
+        return draw(shape, dtype=dtype, device=device, generator=sources.stream(generator, device))
+
+    seed = sources.traced_seed(generator, device)
+    if seed is not None:
+        return count(seed, shape, dtype)
+    options = {} if generator is None else {"generator": generator}  # Dynamo knows no generator=None
+    return draw(shape, dtype=dtype, device=device, **options)

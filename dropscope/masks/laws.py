@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dropscope.masks.arguments import check_p, draw_shape
-from dropscope.masks.sampler import keep
+from dropscope.masks.draws import keep, normal, uniform
 
 __all__ = ["Bernoulli", "Concrete", "Gaussian", "Law", "Uniform"]
 
@@ -151,7 +151,7 @@ class Gaussian(Law):
     def _mask(
         self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, generator: torch.Generator | None
     ) -> Tensor:
-        noise = torch.randn(shape, dtype=dtype, device=device, generator=generator)
+        noise = normal(shape, dtype=dtype, device=device, generator=generator)
         return noise.mul_(self.variance**0.5).add_(1)
 
 
@@ -184,7 +184,7 @@ class Uniform(Law):
         self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, generator: torch.Generator | None
     ) -> Tensor:
         half_width = (3 * self.variance) ** 0.5
-        noise = torch.rand(shape, dtype=dtype, device=device, generator=generator)
+        noise = uniform(shape, dtype=dtype, device=device, generator=generator)
         return noise.mul_(2 * half_width).add_(1 - half_width)
 
 
@@ -247,7 +247,7 @@ class Concrete(Law):
     def _mask(
         self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, generator: torch.Generator | None
     ) -> Tensor:
-        u = torch.rand(shape, dtype=dtype, device=device, generator=generator)
+        u = uniform(shape, dtype=dtype, device=device, generator=generator)
         u.clamp_(min=torch.finfo(dtype).tiny)  # logit(0) = -∞ would meet logit(1) = ∞ at p = 0
         q = torch.tensor(1 - self.p, dtype=dtype, device=device)
         return torch.sigmoid((q.logit() + u.logit()) / self.temperature)

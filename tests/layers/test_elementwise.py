@@ -1,10 +1,12 @@
 """The elementwise layers: the contract of every layer, and what is their own."""
 
 import functools
+import shutil
 
 import pytest
 import torch
-from contracts import MaskCase, MaskContract
+from contracts import Case, LayerContract, MaskCase, MaskContract
+from sigmas import rate_sigmas
 
 from dropscope import layers
 
@@ -15,11 +17,47 @@ CASES = [
         MaskCase(f"Dropout-per-{per}", functools.partial(layers.Dropout, per=per), per=per, shape=(32, 8, 5, 5))
         for per in ((0,), (0, 1), (0, -1))
     ),
+    MaskCase("Dropout-seed-kept", functools.partial(layers.Dropout, save="seed")),
+    MaskCase("Dropout-seed-kept-large", functools.partial(layers.Dropout, save="seed"), shape=(64, 40, 24)),
+]
+CLASSICAL = [
+    Case(
+        f"{name}-classical",
+        functools.partial(layers.Dropout, inverted=False, per=per),
+        plain=lambda m, x: x * (1 - m.p),
+    )
+    for name, per in (("Dropout", None), ("Dropout-per-channel", (0, 1)))
+]
+NO_GENERATOR = "torch's dropout takes no generator"
+TORCHS = [
+    MaskCase(
+        f"Dropout-torch{'' if per is None else '-per-channel'}",
+        lambda p=0.5, generator=None, per=per: layers.Dropout(p, per=per, sampler="torch"),
+        per=per,
+        skip={
+            "test_the_same_generator_draws_the_same": NO_GENERATOR,
+            "test_first_and_second_derivatives_are_right": NO_GENERATOR,
+            "test_copies_draw_the_same_and_are_independent": NO_GENERATOR,
+            "test_the_gradient_is_the_mask_times_upstream": NO_GENERATOR,
+            "test_compiled_code_draws_from_the_generator": NO_GENERATOR,
+            "test_compiles_into_one_graph_that_survives_three_changes_of_p": "torch's dropout takes p as a number",
+            "test_compiled_gradients_are_those_of_the_same_draw": "lowered, torch's dropout draws other numbers",
+            "test_p_one_gives_zeros_in_value_and_gradient": "torch multiplies by 0",
+            "test_a_dropped_inf_or_nan_becomes_zero_in_value_and_gradient": "torch multiplies by 0",
+            "test_a_samples_mask_does_not_depend_on_its_batch": "torch's numbers are those of the stream",
+        },
+    )
+    for per in (None, (0, 1))
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", CASES + TORCHS, ids=str)
 class TestContract(MaskContract):
+    pass
+
+
+@pytest.mark.parametrize("case", CLASSICAL, ids=str)
+class TestClassicalContract(LayerContract):
     pass
 
 
@@ -38,12 +76,6 @@ class TestDropout:
         with pytest.raises(ValueError, match="must name axes of a tensor with 2 axes"):
             layers.Dropout(0.5, per=(2,))(torch.ones(3, 3))
 
-    def test_a_generator_under_fullgraph_is_refused_rather_than_ignored(self, generator):
-        torch._dynamo.reset()
-        compiled = torch.compile(layers.Dropout(0.5, generator=generator), backend="eager", fullgraph=True)
-        with pytest.raises(torch._dynamo.exc.Unsupported):
-            compiled(torch.ones(8))
-
     @pytest.mark.parametrize("randomness", ["same", "different"])
     def test_a_generator_is_used_under_vmap(self, randomness, seed):
         def run():
@@ -51,3 +83,30 @@ class TestDropout:
             return torch.vmap(layer, randomness=randomness)(torch.ones(8, 50))
 
         assert torch.equal(run(), run())
+
+    def test_repr_shows_what_differs_from_the_defaults(self):
+        assert repr(layers.Dropout(0.2)) == "Dropout(p=0.2)"
+        assert repr(layers.Dropout(0.2, inverted=False, save="seed")) == "Dropout(p=0.2, inverted=False, save='seed')"
+
+    @pytest.mark.parametrize(
+        "options", [{"save": "bits"}, {"sampler": "fused"}, {"sampler": "torch", "generator": torch.Generator()}]
+    )
+    def test_bad_options_are_refused_in_the_constructor(self, options):
+        with pytest.raises(ValueError, match=r"must be|sampler='torch' has no generator="):
+            layers.Dropout(0.5, **options)
+
+    # parts of the compiler are still scripted
+    @pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
+    @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+    @pytest.mark.parametrize("inverted", [True, False])
+    def test_inductor_gives_the_mask_times_upstream(self, inverted):
+        torch._dynamo.reset()
+        layer = layers.Dropout(0.5, inverted=inverted)
+        run = torch.compile(layer, backend="inductor", fullgraph=True)
+        for p in (0.5, 0.1):
+            layer.p = p
+            x = torch.ones(64, 100, requires_grad=True)
+            y = run(x)
+            y.backward(torch.full_like(y, 3.0))
+            torch.testing.assert_close(x.grad, 3 * y.detach())
+            assert rate_sigmas(y != 0, p) < 6

@@ -1,0 +1,128 @@
+"""The layers that drop paths: the contract of every layer, processes that train together, and compiled code."""
+
+import shutil
+
+import pytest
+import torch
+from contracts import Case, LayerContract, MaskCase, MaskContract
+from torch import nn
+
+from dropscope import layers
+
+
+class Smooth(nn.Module):
+    """A small residual layer, the same each time it is made with the same number."""
+
+    def __init__(self, number: int = 0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.linspace(0.5, 1, 5) + number)
+
+    def forward(self, x):
+        return x + torch.tanh(x + self.weight) / 8
+
+
+def make_stochastic_depth(p, **options):
+    return layers.StochasticDepth(Smooth(), p, **options)
+
+
+def make_layer_drop(p, **options):
+    return layers.LayerDrop([Smooth(number / 24) for number in range(24)], p, **options)
+
+
+def all_layers(layer, x):
+    for one in layer.layers:
+        x = one(x)
+    return x
+
+
+MASKS = [
+    MaskCase("DropPath", layers.DropPath, shape=(64, 3, 4, 5), per=(0,)),
+    MaskCase("DropPath-large", layers.DropPath, shape=(1 << 14, 2), per=(0,)),
+]
+OTHERS = [
+    Case(
+        "StochasticDepth",
+        make_stochastic_depth,
+        lambda: (torch.randn(64, 5),),
+        plain=lambda layer, x: x + layer.branch(x),
+    ),
+    Case("LayerDrop", make_layer_drop, lambda: (torch.randn(4, 5),), plain=all_layers),
+]
+
+
+@pytest.mark.parametrize("case", MASKS, ids=str)
+class TestMaskContract(MaskContract):
+    pass
+
+
+@pytest.mark.parametrize("case", OTHERS, ids=str)
+class TestLayerContract(LayerContract):
+    pass
+
+
+class TestDropPath:
+    def test_the_whole_batch_can_share_one_draw(self):
+        layer = layers.DropPath(0.5, per=())
+        assert repr(layer) == "DropPath(p=0.5, per=())"
+        assert all(len(layer(torch.ones(20, 3)).unique()) == 1 for _ in range(20))
+
+    @pytest.mark.parametrize("per", [0, None, (0.5,), (0, 0)])
+    def test_a_bad_per_is_refused_in_the_constructor(self, per):
+        with pytest.raises((TypeError, ValueError), match="`per` must"):
+            layers.DropPath(0.5, per=per)
+
+
+class TestStochasticDepth:
+    def test_has_the_draws_of_drop_path(self, seed):
+        x, branch = torch.randn(64, 5), Smooth()
+        torch.manual_seed(seed)
+        skipping = layers.StochasticDepth(branch, 0.3)(x)
+        torch.manual_seed(seed)
+        selecting = x + layers.DropPath(0.3)(branch(x))
+        torch.testing.assert_close(skipping, selecting)
+
+    def test_compiled_code_selects(self, seed):
+        torch._dynamo.reset()
+        x, layer = torch.randn(500, 5), make_stochastic_depth(0.5)
+        y = torch.compile(layer, backend="aot_eager", fullgraph=True)(x)
+        twice = x + 2 * layer.branch(x)
+        skipped = (y == x).all(1)
+        assert 0 < skipped.sum() < 500
+        torch.testing.assert_close(y[~skipped], twice[~skipped])
+
+
+class TestLayerDrop:
+    def test_the_representation_shows_p_and_the_layers(self):
+        shown = repr(layers.LayerDrop([nn.Tanh(), nn.ReLU()], 0.2))
+        assert shown.split() == "LayerDrop( p=0.2 (layers): ModuleList( (0): Tanh() (1): ReLU() ) )".split()
+
+    def test_a_slice_is_a_shallower_network(self):
+        stack, x = make_layer_drop(0.5), torch.randn(3, 5)
+        pruned = layers.LayerDrop(stack.layers[::2], 0.5).eval()
+        assert len(pruned.layers) == 12
+        assert torch.equal(pruned(x), all_layers(pruned, x))
+
+
+@pytest.mark.parametrize("make", [make_stochastic_depth, make_layer_drop])
+class TestBoth:
+    def test_distributed_training_finds_every_parameter_used(self, make, tmp_path):
+        torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+        try:
+            model = nn.parallel.DistributedDataParallel(make(1.0))
+            for _ in range(3):
+                model(torch.randn(4, 5)).sum().backward()
+            assert all(not v.grad.any() for v in model.parameters())
+        finally:
+            torch.distributed.destroy_process_group()
+
+    @pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # inductor's own
+    @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+    def test_inductor_gives_the_plain_output_after_a_change_to_p_zero(self, make):
+        torch._dynamo.reset()
+        layer, x = make(1.0), torch.randn(8, 5)
+        if isinstance(layer, layers.LayerDrop):
+            layer.layers = layer.layers[:3]
+        compiled = torch.compile(layer, backend="inductor", fullgraph=True)
+        assert torch.equal(compiled(x), x)
+        layer.p = 0.0
+        torch.testing.assert_close(compiled(x), layer.eval()(x))
