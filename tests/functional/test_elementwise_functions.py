@@ -123,6 +123,16 @@ class TestClassical:
         x = torch.randn(50)
         assert torch.equal(functional.dropout(x, p, training=False, inverted=False), x * 0.7)
 
+    def test_compiled_code_scales_by_any_p(self):
+        torch._dynamo.reset()
+        run = torch.compile(
+            lambda x, p: functional.dropout(x, p, training=False, inverted=False), backend="eager", fullgraph=True
+        )
+        x = torch.tensor([1.0, -2.0, math.inf])
+        for p in (0.0, 0.3, 1.0):
+            expected = functional.dropout(x, p, training=False, inverted=False)
+            torch.testing.assert_close(run(x, torch.tensor(p, dtype=torch.float64)), expected)
+
     @pytest.mark.parametrize("training", [True, False])
     def test_p_zero_is_the_identity_and_p_one_gives_zeros(self, training):
         x = torch.full((3,), math.inf)

@@ -65,6 +65,11 @@ class TestPerSample:
         assert neighbour_sigmas(kept.t(), p) < 6
         assert neighbour_sigmas(torch.stack([kept, again], -1), p, lags=(1,)) < 6
 
+    def test_neighbouring_seeds_and_draws_have_nothing_in_common(self, seed):
+        with masks.per_sample(seed + torch.arange(8)):
+            rows = torch.cat([masks.uniform((8, 3)) for _ in range(8)])
+        assert rows.unique(dim=0).shape == rows.shape
+
     def test_two_layers_of_a_model_draw_differently(self, seeds):
         model = nn.ModuleList([layers.Dropout(0.5), layers.Dropout(0.5)])
         with masks.per_sample(seeds):
