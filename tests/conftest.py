@@ -6,7 +6,7 @@ import secrets
 import pytest
 import torch
 
-pytest.register_assert_rewrite("contracts")
+pytest.register_assert_rewrite("contracts", "mask_contracts")
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Several test processes with several threads each wait for one another most of the time.

@@ -4,8 +4,8 @@ A byte is greater than `k - 129` with probability `1 - k/256`, and `aten.thresho
 is `x` where the byte is greater, else 0: a true select (a dropped inf or nan becomes 0, also in the gradient),
 made of operators that autograd differentiates to any order, and that keep one byte per element for backward.
 
-Measured on AMD. On Intel torch draws its own Bernoulli numbers several times faster, and in parallel: see
-`benchmarks/masks.py` for the ratios of a machine.
+The sizes below and in `noise` were measured on AMD. On Intel torch's own Bernoulli numbers come from MKL, in parallel,
+so that less is gained: `benchmarks/masks.py` prints what a machine gains.
 """
 
 from collections.abc import Callable, Sequence
@@ -72,7 +72,7 @@ def drop(
     factor = 1 / (1 - p) if scaled else 1.0
     if x.numel() < FEW and x.is_cpu and _is_plain(per, save, generator):  # where the cost of every function call shows
         return select_above(x, torch.empty_like(x).bernoulli_(1 - p), 0) * _number(factor, x.dtype)
-    like = x if shape is None else x.new_empty(shape)
+    like = x if shape is None else torch.empty_like(x[tuple(map(slice, shape))])  # keeps the order in memory
     if save == "seed":
         return _SelectAgain.apply(x, _redrawing(like, p, generator), factor)
     numbers, threshold = noise(like, p, generator)

@@ -64,7 +64,7 @@ def stream(generator: torch.Generator | None, device: torch.device) -> torch.Gen
 
 
 def seeded(word: int, device: torch.device) -> torch.Generator:
-    """Make a generator whose numbers are a function of the word."""
+    """Make a generator whose numbers are a function of the word: on the CPU, where torch takes 32 bits, of those."""
     return torch.Generator("cpu" if device.type == "meta" else device).manual_seed(word)
 
 

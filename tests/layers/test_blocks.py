@@ -13,7 +13,12 @@ CASES = [
     Case("DropBlock1d", functools.partial(layers.DropBlock1d, block_size=3), lambda: (torch.randn(4, 8, 20),)),
     Case("DropBlock2d", functools.partial(layers.DropBlock2d, block_size=3), lambda: (torch.randn(4, 8, 9, 8),)),
     Case("DropBlock2d-larger-than-the-map", layers.DropBlock2d, lambda: (torch.randn(8, 32, 4, 4),)),
-    Case("DropBlock2d-alone", functools.partial(layers.DropBlock2d, block_size=3), lambda: (torch.randn(8, 20, 20),)),
+    Case(
+        "DropBlock2d-alone",
+        functools.partial(layers.DropBlock2d, block_size=3),
+        lambda: (torch.randn(8, 20, 20),),
+        batch_axis=None,
+    ),
     Case("DropBlock3d", functools.partial(layers.DropBlock3d, block_size=2), lambda: (torch.randn(4, 3, 4, 5, 4),)),
 ]
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from contracts import MaskCase, MaskContract
+from mask_contracts import MaskCase, MaskContract
 from torch import nn
 
 from dropscope import layers

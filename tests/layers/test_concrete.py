@@ -21,16 +21,22 @@ def concrete(name, p=0.1, **options):
     return layers.ConcreteDropout(copy.deepcopy(MODULES[name]), p, **options)
 
 
-def case(name, label="", **options):
+def case(name, label="", batch_axis=0, **options):
     make = functools.partial(concrete, name, **options)
-    # Up to 1e-5, because a rate of 0 is held as 1e-7 and its mask is smooth.
-    return Case(name + label, make, lambda: (torch.randn(EXAMPLES[name]),), lambda layer, x: layer.module(x), 1e-5)
+    return Case(
+        name + label,
+        make,
+        lambda: (torch.randn(EXAMPLES[name]),),
+        plain=lambda layer, x: layer.module(x),
+        tolerance=1e-5,  # because a rate of 0 is held as 1e-7 and its mask is smooth
+        batch_axis=batch_axis,
+    )
 
 
 CASES = [
     case("Linear"),
     case("Conv2d", "-per-channel", per=(0, 1), temperature=2 / 3),
-    case("Conv1d", "-one-draw", per=(), temperature=1.0),
+    case("Conv1d", "-one-draw", batch_axis=None, per=(), temperature=1.0),
 ]
 
 

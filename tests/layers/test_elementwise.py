@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 import torch
-from contracts import Case, LayerContract, MaskCase, MaskContract
+from contracts import Case, LayerContract
+from mask_contracts import MaskCase, MaskContract
 from sigmas import rate_sigmas
 
 from dropscope import layers

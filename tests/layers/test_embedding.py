@@ -18,6 +18,7 @@ CASES = [
         lambda p, **options: layers.EmbeddingDropout(copy.deepcopy(TABLE), p, **options),
         lambda: (torch.arange(60).remainder(50).view(6, 10),),
         lambda layer, ids: layer.module(ids),
+        batch_axis=None,
         skip={
             "test_first_and_second_derivatives_are_right": IDS,
             "test_the_type_is_kept": IDS,

@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 import torch
-from contracts import Case, LayerContract, MaskCase, MaskContract
+from contracts import Case, LayerContract
+from mask_contracts import MaskCase, MaskContract
 
 from dropscope import functional, layers, masks
 
@@ -34,18 +35,19 @@ def edges_alone(layer, edge_index, *rest):
 
 
 CASES = [
-    Case("EdgeDropout", layers.EdgeDropout, graph, edges_alone, skip=SKIP),
+    Case("EdgeDropout", layers.EdgeDropout, graph, edges_alone, batch_axis=None, skip=SKIP),
     Case(
         "EdgeDropout-undirected",
         lambda p, **options: layers.EdgeDropout(p, undirected=True, **options),
         graph,
         edges_alone,
+        batch_axis=None,
         skip=SKIP,
     ),
-    Case("NodeDropout", layers.NodeDropout, lambda: (*graph(), NODES), edges_alone, skip=SKIP),
-    Case("PathDropout", layers.PathDropout, graph, edges_alone, skip=SKIP),
+    Case("NodeDropout", layers.NodeDropout, lambda: (*graph(), NODES), edges_alone, batch_axis=None, skip=SKIP),
+    Case("PathDropout", layers.PathDropout, graph, edges_alone, batch_axis=None, skip=SKIP),
 ]
-FEATURES = [MaskCase("FeatureDropout", layers.FeatureDropout, shape=(6, 40), per=(-1,))]
+FEATURES = [MaskCase("FeatureDropout", layers.FeatureDropout, shape=(6, 40), per=(-1,), batch_axis=None)]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 import torch
-from contracts import MaskCase, MaskContract
+from mask_contracts import MaskCase, MaskContract
 
 from dropscope import layers, masks
 

@@ -35,6 +35,7 @@ def case(name, kind, *sizes, **options):
         example=lambda: (torch.randn(2, 3, sizes[0]),),
         plain=plain,
         tolerance=1e-6,
+        batch_axis=1,
     )
 
 

@@ -64,17 +64,26 @@ CASES = [
             example(EXAMPLES[name]),
             plain,
             tolerance=1e-6,
+            batch_axis=None,
             skip=RECURRENT if name in ("LSTM", "GRU") else {},
         )
         for name in MODULES
     ),
-    Case("DropConnect-columns", functools.partial(drop_connect, "wide", per=(1,)), example((6, 40)), plain, 1e-6),
+    Case(
+        "DropConnect-columns",
+        functools.partial(drop_connect, "wide", per=(1,)),
+        example((6, 40)),
+        plain,
+        tolerance=1e-6,
+        batch_axis=None,
+    ),
     Case(
         "WeightDrop",
         lambda p, **options: layers.WeightDrop(copy.deepcopy(NETWORK), ["0.weight", "2.bias"], p, **options),
         example((4, 5)),
         plain,
         tolerance=1e-6,
+        batch_axis=None,
         skip={"test_other_than_floating_point_is_refused": "the input is whatever the wrapped module takes, ids too"},
     ),
 ]

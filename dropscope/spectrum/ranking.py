@@ -1,0 +1,204 @@
+"""Finding the terms behind the orders: survey all blocks, screen their pairs, then measure the strongest afresh."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations, islice
+from math import isqrt
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dropscope.spectrum.arguments import Blocks, Inputs, check_choice, check_design
+from dropscope.spectrum.cube import FEWEST_CUBES, PROBE, Evaluate
+from dropscope.spectrum.differences import Corners, Difference, Measured, measure_differences
+from dropscope.spectrum.mixtures import Design
+from dropscope.spectrum.terms import Ranking, Terms
+
+__all__ = ["rank_terms"]
+
+Members = tuple[int, ...]
+
+# Parts of the budget for the survey of all blocks and for screening; the final measurement has the rest.
+SURVEY, PAIRS, TRIPLES = 0.25, 0.25, 0.125
+FINAL = 1 - SURVEY - PAIRS - TRIPLES
+# Triples screened for each one that is measured.
+CANDIDATES = 8
+# Corners that a triple adds at most: itself, its blocks and its pairs.
+TRIPLE_CORNERS = 7
+
+
+def rank_terms(
+    f: Callable[[Tensor], Any],
+    inputs: Inputs,
+    *,
+    top: int = 10,
+    budget: int = 1_000_000,
+    inputs_law: str = "product",
+    blocks: Blocks | None = None,
+    feature_names: Sequence[str] | None = None,
+    generator: torch.Generator | None = None,
+) -> Terms:
+    """Blocks, pairs and triples ranked by the variance that runs through them, with 95 % intervals.
+
+    The share of a set u of blocks counts all terms of the functional ANOVA that hold u: `sum over v >= u of Var f_v /
+    Var f`. For one block it is the total index, `E[(f(X) - f(X^i))^2] / 2`, where `X^i` has block i from another random
+    row; for a pair `E[(f(X) - f(X^i) - f(X^j) + f(X^ij))^2] / 4`; and so on. These are squares: an absent term gives
+    exactly zero. A survey finds which blocks share variance with others at all, their pairs are screened, and the
+    strongest pairs and triples are measured on fresh rows, so that the intervals need no correction for the choice.
+
+    Args:
+        f: as in `interaction_spectrum`.
+        inputs: as in `interaction_spectrum`.
+        top: most pairs, and most triples, to measure.
+        budget: most rows to evaluate.
+        inputs_law: "product", the product of the blocks' laws in the table.
+        blocks: as in `interaction_spectrum`.
+        feature_names: name of each column; by default x0, x1, ...
+        generator: source of all draws.
+
+    Returns:
+        The ranked terms. Each interval holds for its own term, not for all of them together.
+
+    Raises:
+        ValueError: an argument is invalid, the budget is too small, or f is constant, random, or not finite.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> inputs = torch.rand(1000, 4, generator=generator) - 0.5
+        >>> f = lambda x: x[:, 0] * x[:, 1] + 0.1 * x[:, 2]
+        >>> rank_terms(f, inputs, budget=20_000, generator=generator).pairs.members
+        ((0, 1),)
+
+    Reference:
+        Liu and Owen, "Estimating mean dimensionality of analysis of variance decompositions", 2006; Jansen, "Analysis
+        of variance designs for model output", 1999; Hooker, "Discovering additive structure in black box functions",
+        2004.
+    """
+    check_choice("inputs_law", inputs_law, ("product",))
+    with opened(f, inputs) as (evaluate, table):
+        design = check_design(table, blocks, 1, "nnls")
+        names = _names(design, feature_names)
+        search = _Search(evaluate, design, top, budget, generator)
+
+        survey = search.survey()
+        strongest, skipped = search.pairs(survey)
+        triples = search.triples(strongest)
+        pairs = strongest[:top]
+
+        measured = search.measure([*pairs, *triples], search.left) if pairs else survey
+
+    single = [(block,) for block in range(len(design.blocks))]
+    return Terms(
+        totals=Ranking.of(single, survey),
+        interacting=Ranking.of(single, survey, len(single)),
+        pairs=Ranking.of(pairs, measured),
+        triples=Ranking.of(triples, measured, len(pairs)),
+        skipped=skipped,
+        variance=survey.variance,
+        budget=budget - search.left,
+        inputs_law=inputs_law,
+        blocks=design.blocks,
+        names=names,
+    )
+
+
+class _Search:
+    """Narrows all sets of blocks down to the strongest ones; every step draws its own rows."""
+
+    def __init__(
+        self, evaluate: Evaluate, design: Design, top: int, budget: int, generator: torch.Generator | None
+    ) -> None:
+        blocks = len(design.blocks)
+        self.evaluate, self.design, self.top, self.generator = evaluate, design, top, generator
+
+        # The last step holds two corners for the variance, three for a pair and seven for a triple, or all there are.
+        last = min(2 + (3 + TRIPLE_CORNERS) * top, 2**blocks)
+        draws = max((2 * blocks + 2) / SURVEY, last / FINAL)
+        probe = 2 * min(PROBE, len(design.table))
+        least = ceil(FEWEST_CUBES * draws) + probe
+
+        if top < 1:
+            raise ValueError(f"`top` must be at least 1, got {top}.")
+        if budget < least:
+            raise ValueError(f"`budget` must be at least {least} for {blocks} blocks and `top={top}`, got {budget}.")
+        self.budget = self.left = budget - probe
+
+    def measure(self, sets: Sequence[Members], budget: float) -> Measured:
+        """Measure every set of blocks within part of the budget."""
+        return self._spend([tuple(frozenset((block,)) for block in members) for members in sets], budget)
+
+    def survey(self) -> Measured:
+        """Total index of every block, then the part of it that each shares with the rest."""
+        everything = frozenset(range(len(self.design.blocks)))
+        single = [frozenset((block,)) for block in sorted(everything)]
+        measured = self._spend(
+            [*((block,) for block in single), *((block, everything - block) for block in single)],
+            SURVEY * self.budget,
+        )
+
+        if measured.variance == 0:
+            raise ValueError("`f` must vary with its inputs, but it gave the same output for every mixture of rows.")
+        return measured
+
+    def pairs(self, survey: Measured) -> tuple[list[Members], float]:
+        """Pairs of blocks that interact, strongest first, and a bound for those left out: a block's own interactions.
+
+        The screening step affords the pairs of so many blocks; those that interact most take part.
+        """
+        blocks = len(self.design.blocks)
+        interacting, high = survey.share[blocks:], survey.high[blocks:]
+        ranked = [block for block in np.argsort(-interacting, kind="stable").tolist() if interacting[block] > 0]
+
+        # m blocks and their pairs are m (m + 1) / 2 corners, beside two for the variance.
+        corners = int(PAIRS * self.budget / FEWEST_CUBES) - 2
+        kept = (isqrt(8 * corners + 1) - 1) // 2
+        skipped = high[ranked[kept:]].max(initial=0.0)
+
+        return self._screen(list(combinations(sorted(ranked[:kept]), 2)), PAIRS), float(skipped)
+
+    def triples(self, pairs: Sequence[Members]) -> list[Members]:
+        """The strongest triples, among those whose three pairs are strong."""
+        affordable = int(TRIPLES * self.budget / FEWEST_CUBES) // TRIPLE_CORNERS
+        candidates = list(islice(_triangles(pairs), max(self.top, min(CANDIDATES * self.top, affordable))))
+        return self._screen(candidates, TRIPLES)[: self.top]
+
+    def _screen(self, sets: list[Members], part: float) -> list[Members]:
+        """Sets that are not empty, strongest first; few enough to be measured all, they are left as they are."""
+        if len(sets) <= self.top:
+            return sets
+
+        share = self.measure(sets, part * self.budget).share
+        return [sets[i] for i in np.argsort(-share, kind="stable") if share[i] > 0]
+
+    def _spend(self, differences: Sequence[Difference], budget: float) -> Measured:
+        corners = Corners(differences, len(self.design.blocks))
+        measured = measure_differences(self.evaluate, self.design, corners, int(budget), self.generator)
+        self.left -= measured.spent
+        return measured
+
+
+def _triangles(pairs: Sequence[Members]) -> Iterator[Members]:
+    """Triples in falling order of their weakest pair: pairs join strongest first, and each closes its triangles.
+
+    A triple's share is at most that of its weakest pair.
+    """
+    partners: defaultdict[int, set[int]] = defaultdict(set)
+
+    for one, other in pairs:
+        yield from (tuple(sorted((one, other, third))) for third in sorted(partners[one] & partners[other]))
+        partners[one].add(other)
+        partners[other].add(one)
+
+
+def _names(design: Design, feature_names: Sequence[str] | None) -> tuple[str, ...]:
+    """Name of each block: its column's, or those of its first and last column."""
+    columns = design.table.shape[1]
+    names = [f"x{column}" for column in range(columns)] if feature_names is None else [*map(str, feature_names)]
+    if len(names) != columns:
+        raise ValueError(f"`feature_names` must name all {columns} columns, got {len(names)} names.")
+
+    return tuple(
+        names[block[0]] if len(block) == 1 else f"{names[block[0]]}..{names[block[-1]]}" for block in design.blocks
+    )

@@ -1,0 +1,115 @@
+"""The answer to *which*: blocks, pairs and triples ranked by the variance that runs through them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dropscope.spectrum.differences import Measured
+
+__all__ = ["Ranking", "Terms"]
+
+# Rows of each ranking that a description shows.
+SHOWN = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Sets of blocks, largest share first, with 95 % intervals.
+
+    Attributes:
+        members: indices of the blocks in each set.
+        share: share of the variance.
+        low: lower ends.
+        high: upper ends.
+    """
+
+    members: tuple[tuple[int, ...], ...]
+    share: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, members: Sequence[tuple[int, ...]], measured: Measured, start: int = 0) -> Self:
+        """Rank the measurements from `start` on, one for each of the members."""
+        here = slice(start, start + len(members))
+        share, low, high = measured.share[here], measured.low[here], measured.high[here]
+
+        order = np.argsort(-share, kind="stable")
+        return cls(tuple(members[i] for i in order), share[order], low[order], high[order])
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, ready for JSON."""
+        members = [list(blocks) for blocks in self.members]
+        return {"members": members, **{key: getattr(self, key).tolist() for key in ("share", "low", "high")}}
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """Which blocks, pairs and triples carry a model's variance, as shares of it.
+
+    Every share counts all terms that hold the named blocks, alone or with others: the shares of pairs therefore add up
+    to more than the share of order 2 when there are higher orders.
+
+    Attributes:
+        totals: total index of every block.
+        interacting: part of each total index that the block shares with others.
+        pairs: superset importance of the strongest pairs.
+        triples: superset importance of the strongest triples.
+        skipped: upper bound on the share of any pair left unmeasured as too many blocks interact; 0 when none was.
+        variance: variance of the output, summed over outputs.
+        budget: rows on which the model was evaluated.
+        inputs_law: law of the inputs that the shares speak of.
+        blocks: column indices of each block.
+        names: name of each block.
+    """
+
+    totals: Ranking
+    interacting: Ranking
+    pairs: Ranking
+    triples: Ranking
+    skipped: float
+    variance: float
+    budget: int
+    inputs_law: str
+    blocks: tuple[tuple[int, ...], ...]
+    names: tuple[str, ...]
+
+    def describe(self) -> str:
+        """Say what was measured, on which law of inputs, and show the head of each ranking with its intervals."""
+        over = f"{len(self.blocks)} blocks ({sum(map(len, self.blocks))} columns)"
+        lines = [
+            f"terms over {over}, {self.inputs_law} law of inputs",
+            f"{self.budget:,} evaluations, variance {self.variance:.4g}, shares of it with all higher terms",
+        ]
+
+        for title in ("totals", "interacting", "pairs", "triples"):
+            lines += [f"  {title}", *self._rows(getattr(self, title))]
+
+        if self.skipped:
+            lines.append(f"  pairs of other blocks were not measured: none has a share above {self.skipped:.3f}")
+        return "\n".join(lines)
+
+    __str__ = describe
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, ready for JSON."""
+        rankings = {key: getattr(self, key).to_dict() for key in ("totals", "interacting", "pairs", "triples")}
+        plain = {key: getattr(self, key) for key in ("skipped", "variance", "budget", "inputs_law")}
+        return {**rankings, **plain, "blocks": [list(block) for block in self.blocks], "names": list(self.names)}
+
+    def _rows(self, ranking: Ranking) -> list[str]:
+        labels = [" × ".join(self.names[block] for block in blocks) for blocks in ranking.members[:SHOWN]]
+        width = max(map(len, labels), default=0)
+
+        rows = [
+            f"    {label:<{width}}  {share:.3f}  [{low:.3f}, {high:.3f}]"
+            for label, share, low, high in zip(labels, ranking.share, ranking.low, ranking.high, strict=False)
+        ]
+        hidden = len(ranking) - len(rows)
+        return [*rows, f"    and {hidden} more"] if hidden else rows or ["    none"]
