@@ -17,6 +17,8 @@ lint: .venv/dev.done
 
 bench: .venv/dev.done
 	$(BIN)/python benchmarks/masks.py
+	$(BIN)/python benchmarks/structured.py
+	$(BIN)/python benchmarks/recurrent.py
 	$(BIN)/python benchmarks/stack.py
 
 .venv/bin/python:

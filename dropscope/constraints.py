@@ -24,14 +24,16 @@ def max_norm_(target: Target, c: float, *, dim: int = 0) -> None:
     `w_u ← w_u · min(1, c / ‖w_u‖)` for each unit `u`: a row of a linear layer or embedding, a filter of a
     convolution, a row of each gate of a recurrent layer. Weights within `c` keep every bit, a second call changes
     nothing, and tied weights are treated once. Parameters with one axis (biases, scales of normalisations) are
-    left alone.
+    left alone, and those of a module that are frozen. Other arrays that are no incoming weights are not known as such:
+    for embeddings of words or positions and `bias_k`, `bias_v` of nn.MultiheadAttention name the target without them.
 
     Args:
-        target: a module, whose parameters are all constrained; or a parameter; or several.
+        target: a module, whose trained parameters are all constrained; or a parameter; or several.
         c: largest norm, above 0; Srivastava et al. find 3 to 4 to work for many networks.
         dim: axis of the units in every parameter; that of transposed convolutions in a module is known.
 
     Raises:
+        TypeError: `target` holds what is no tensor of floating-point numbers.
         ValueError: `c` is not a positive number.
 
     Example:
@@ -57,10 +59,12 @@ class MaxNorm:
     Args:
         optimizer: the optimizer whose steps it follows.
         c: largest norm of the incoming weights of a unit, above 0.
-        target: what is constrained: a module, a parameter or several; None: every parameter of the optimizer.
+        target: what is constrained: a module, a parameter or several; None: every parameter of the optimizer
+            that is trained, its embeddings too.
         dim: axis of the units in every parameter.
 
     Raises:
+        TypeError: `target` holds what is no tensor of floating-point numbers.
         ValueError: `c` is not a positive number.
 
     Example:
@@ -79,7 +83,7 @@ class MaxNorm:
     def __init__(self, optimizer: Optimizer, c: float, *, target: Target | None = None, dim: int = 0) -> None:
         _check_c(c)
         self.c, self.dim = c, dim
-        self._target = target if target is None or isinstance(target, nn.Module | Tensor) else list(target)
+        self._target = target if target is None or isinstance(target, nn.Module) else _checked_tensors(target)
         self._handle = optimizer.register_step_post_hook(self._after_step)
 
     def remove(self) -> None:
@@ -95,8 +99,11 @@ class MaxNorm:
         self.remove()
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        parameters = (parameter for group in optimizer.param_groups for parameter in group["params"])
-        max_norm_(parameters if self._target is None else self._target, self.c, dim=self.dim)
+        target = self._target
+        if target is None:
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            target = [parameter for parameter in parameters if parameter.requires_grad]
+        max_norm_(target, self.c, dim=self.dim)
 
 
 def _check_c(c: float) -> None:
@@ -111,9 +118,9 @@ def _weights(target: Target, dim: int) -> Iterator[tuple[Tensor, tuple[int, ...]
         for module in target.modules():
             own = dict(module.named_parameters(recurse=False))
             own.pop("log_variance", None)  # of the variational layers: no weight
-            found += [(weight, module) for weight in own.values()]
+            found += [(weight, module) for weight in own.values() if weight.requires_grad]
     else:
-        found += [(weight, None) for weight in ([target] if isinstance(target, Tensor) else target)]
+        found += [(weight, None) for weight in _checked_tensors(target)]
 
     distinct = {id(weight): (weight, owner) for weight, owner in found if weight.ndim >= 2}
     for weight, owner in distinct.values():
@@ -123,11 +130,22 @@ def _weights(target: Target, dim: int) -> Iterator[tuple[Tensor, tuple[int, ...]
             yield weight, (dim % weight.ndim,)
 
 
+def _checked_tensors(target: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    tensors = [target] if isinstance(target, Tensor) else list(target)
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+            kind = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
+            raise TypeError(f"`target` must be a module, or parameters of floating-point numbers, got {kind}.")
+    return tensors
+
+
 def _shrink_(weight: Tensor, c: float, axes: tuple[int, ...]) -> None:
-    wide = torch.promote_types(weight.dtype, torch.float32)  # squares of half types overflow
+    # The squares of half types overflow, and sums of many float32 squares err by more than a weight is rounded.
+    wide = torch.float32 if weight.device.type == "mps" else torch.float64  # which mps has not
     others = [axis for axis in range(weight.ndim) if axis not in axes]
     norm = torch.linalg.vector_norm(weight, dim=others, keepdim=True, dtype=wide)
 
     # Rounding must not carry a norm past c again, or a second call would change it.
-    margin = torch.finfo(weight.dtype).eps + 4 * torch.finfo(wide).eps
+    size = weight.numel() // max(norm.numel(), 1)
+    margin = torch.finfo(weight.dtype).eps + (size + 4) * torch.finfo(torch.float64).eps
     weight.mul_(torch.where(norm > c, c * (1 - margin) / norm, 1.0))

@@ -120,6 +120,13 @@ class LayerContract:
         y.sum().backward()
         assert y.dtype == inputs[0].grad.dtype == dtype
 
+    def test_autocast_gives_the_type_that_it_gives_in_eval(self, case):
+        layer, inputs = case.make(0.5), case.example()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            dropped, plain = tensor(layer(*inputs)), tensor(layer.eval()(*inputs))
+        assert dropped.isfinite().all()
+        assert dropped.dtype == plain.dtype
+
     def test_the_device_is_kept(self, case):
         inputs = tuple(v.to("meta") if isinstance(v, Tensor) else v for v in case.example())
         assert tensor(case.make(0.3).to("meta")(*inputs)).device.type == "meta"

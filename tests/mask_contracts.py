@@ -99,6 +99,12 @@ class MaskContract(LayerContract):
         x = case.ones().movedim(1, -1).contiguous().movedim(-1, 1)
         assert case.make(0.5)(x).stride() == x.stride()
 
+    def test_dense_layouts_are_kept_by_compiled_code(self, case):
+        torch._dynamo.reset()
+        x = case.ones().movedim(1, -1).contiguous().movedim(-1, 1).requires_grad_()
+        y = torch.compile(case.make(0.5), backend="aot_eager", fullgraph=True)(x)
+        assert y.stride() == x.stride()
+
     def test_autocast_changes_nothing(self, case, seed):
         layer = case.make(0.5)
         with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -51,6 +51,21 @@ class TestMaxNorm_:
         constraints.max_norm_(weight, 3.0)
         assert torch.equal(weight, once)
 
+    @pytest.mark.parametrize("shape", [(40, 20_000), (4, 200_000)])
+    def test_long_units_of_one_sign_stay_where_the_first_call_put_them(self, shape, generator):
+        weight = torch.randn(shape, generator=generator).abs()
+        constraints.max_norm_(weight, 3.0)
+        assert (norms(weight) <= 3.0).all()
+        assert (norms(weight) > 3.0 * (1 - 1e-6)).all()
+        once = weight.clone()
+        constraints.max_norm_(weight, 3.0)
+        assert torch.equal(weight, once)
+
+    def test_large_weights_do_not_overflow(self):
+        weight = torch.full((2, 4), 1e20)
+        constraints.max_norm_(weight, 2.0)
+        torch.testing.assert_close(weight, torch.ones_like(weight), rtol=1e-6, atol=0)
+
     def test_units_within_c_keep_every_bit(self):
         weight = torch.randn(50, 9)
         before = weight.clone()
@@ -104,6 +119,22 @@ class TestMaxNorm_:
         assert (layer.log_variance == -10).all()
         assert (norms(layer.weight) <= 0.1).all()
 
+    def test_frozen_weights_of_a_module_are_left_alone(self):
+        model = nn.Sequential(nn.Linear(4, 3), nn.Linear(4, 3))
+        model[0].requires_grad_(False)
+        model.counts = nn.Parameter(torch.full((2, 2), 9), requires_grad=False)
+        before = model[0].weight.clone()
+        constraints.max_norm_(model, 0.1)
+        assert torch.equal(model[0].weight, before)
+        assert (norms(model[1].weight) <= 0.1).all()
+
+    @pytest.mark.parametrize("target", [torch.ones(2, 2, dtype=torch.int64), "weight", [nn.Linear(2, 2)]], ids=repr)
+    def test_what_has_no_norm_is_refused(self, target):
+        with pytest.raises(TypeError, match="`target` must be a module, or parameters of floating-point numbers, got"):
+            constraints.max_norm_(target, 1.0)
+        with pytest.raises(TypeError, match="`target` must be a module"):
+            constraints.MaxNorm(torch.optim.SGD([torch.ones(1)]), 1.0, target=target)
+
     def test_no_gradient_is_recorded_and_none_is_lost(self):
         module = nn.Linear(3, 2)
         module(torch.ones(1, 3)).sum().backward()
@@ -142,6 +173,16 @@ class TestMaxNorm:
         optimizer.add_param_group({"params": list(second.parameters())})
         step(nn.Sequential(first, second), optimizer)
         assert (norms(second.weight) <= 0.7).all()
+
+    def test_frozen_parameters_of_the_optimizer_are_left_alone(self):
+        model = nn.Sequential(nn.Linear(5, 6), nn.Linear(6, 3))
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        constraints.MaxNorm(optimizer, 0.1)
+        model[0].requires_grad_(False)
+        before = model[0].weight.clone()
+        step(model, optimizer)
+        assert torch.equal(model[0].weight, before)
+        assert (norms(model[1].weight) <= 0.1).all()
 
     def test_removed_it_does_nothing_more(self):
         model = nn.Linear(5, 6)

@@ -4,6 +4,7 @@ import copy
 import io
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -38,6 +39,10 @@ class TestDepthRates:
     def test_a_single_layer(self, rule, expected):
         assert schedules.depth_rates(1, 0.5, rule) == [expected]
 
+    def test_numbers_of_numpy_count(self):
+        assert schedules.depth_rates(np.int64(2), np.float32(0.5)) == [0.25, 0.5]
+        assert schedules.Late(nn.Dropout(), steps=np.int64(2)).steps == 2
+
     def test_timm_is_linspace(self):
         expected = torch.linspace(0, 0.3, 24, dtype=torch.float64).tolist()
         assert schedules.depth_rates(24, 0.3, "timm") == pytest.approx(expected, rel=1e-15)
@@ -53,6 +58,7 @@ class TestDepthRates:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
+            ((True, 0.5), "`n` must be a number of layers"),
             ((-1, 0.5), "`n` must be a number of layers"),
             ((2.0, 0.5), "`n` must be a number of layers"),
             ((2, 1.5), "`p` must be in"),
@@ -112,6 +118,30 @@ class TestRules:
             kind(model, **options)
         assert model.p == 0.4
 
+    @pytest.mark.parametrize(
+        ("kind", "options"),
+        [
+            (schedules.Linear, {"steps": 5, "start": "0"}),
+            (schedules.Linear, {"steps": 5, "end": None}),
+            (schedules.Curriculum, {"gamma": "1"}),
+        ],
+    )
+    def test_what_is_no_number_is_refused(self, kind, options):
+        with pytest.raises(TypeError, match=r"must be a .*number"):
+            kind(nn.Dropout(), **options)
+
+    @pytest.mark.parametrize("share", [1.2, -0.1, math.nan])
+    def test_a_share_beyond_the_full_rates_is_refused_and_the_step_is_not_done(self, share):
+        class Jump(schedules.Schedule):
+            def share(self, step):
+                return share if step == 1 else 0.5
+
+        model = nn.Dropout(0.8)
+        schedule = Jump(model)
+        with pytest.raises(ValueError, match=f"`share` must give a part of the full rates.*got {share} at step 1"):
+            schedule.step()
+        assert (schedule.steps_done, model.p) == (0, 0.4)
+
 
 def network():
     return nn.Sequential(
@@ -142,6 +172,13 @@ class TestWholeModels:
         assert rates(model) == {"1": 0.5, "2": 0.5, "3": 0.5, "4": 0.4}
         schedules.Late(model, steps=9, p={"2": 0.8})
         assert rates(model) == {"1": 0.5, "2": 0.0, "3": 0.5, "4": 0.4}
+
+    def test_a_learned_rate_is_left_alone_unless_named(self):
+        model = nn.Sequential(nn.Dropout(0.5), layers.ConcreteDropout(nn.Linear(2, 2), 0.3))
+        assert schedules.Late(model, steps=2).rates == {"0": 0.0}
+        assert model[1].p == pytest.approx(0.3, abs=1e-6)
+        assert list(schedules.Late(model, steps=2, where=lambda path: path == "1").rates) == ["1"]
+        assert model[1].p == pytest.approx(1e-7, rel=1e-3)
 
     def test_stepping_does_not_compile_again(self):
         torch._dynamo.reset()
@@ -203,10 +240,35 @@ class TestCheckpoints:
             again.step()
         assert rates(halfway) == rates(network())
 
-    def test_another_model_is_refused_and_nothing_changes(self):
-        state = schedules.Linear(network(), steps=4).state_dict()
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (
+                {"rule": "Linear(steps=5, start=0.0, end=1.0)"},
+                r"must be of Linear\(steps=4.*got one of Linear\(steps=5",
+            ),
+            ({"steps_done": -1}, "must hold a number of steps done, 0 or more, got -1"),
+            ({"steps_done": 1.5}, "must hold a number of steps done"),
+            ({"full": {"1": 0.1}}, r"must be of a model with the same dropout sites, got other \['2'\]"),
+            ({"full": {"1": 0.1, "2": 1.2}}, "Dropout at '2': `p` must be in"),
+            ({"full": {"1": 0.1, "2": "0.2"}}, "Dropout at '2': `p` must be a number"),
+            (None, "`state` must be what `state_dict` gave, got {}"),
+        ],
+    )
+    def test_a_bad_state_is_refused_and_nothing_changes(self, change, message):
         model = network()[:3]
-        schedule = schedules.Constant(model)
-        with pytest.raises(ValueError, match=r"must be of a model with the same dropout sites, got other \['3', '4'\]"):
-            schedule.load_state_dict(state)
-        assert (schedule.steps_done, rates(model)) == (0, {"1": 0.1, "2": 0.2})
+        schedule = schedules.Linear(model, steps=4)
+        schedule.step()
+        before = schedule.state_dict()
+        with pytest.raises((TypeError, ValueError), match=message):
+            schedule.load_state_dict({} if change is None else {**before, "steps_done": 3, **change})
+        assert schedule.state_dict() == before
+        assert rates(model) == {"1": 0.025, "2": 0.05}
+
+    def test_a_compiled_model_has_the_state_of_the_plain_one(self):
+        plain, compiled = network()[:3], torch.compile(network()[:3], backend="eager")
+        state = schedules.Linear(plain, steps=4).state_dict()
+        schedule = schedules.Linear(compiled, steps=4)
+        assert schedule.state_dict() == state
+        schedule.load_state_dict({**state, "steps_done": 4})
+        assert rates(compiled) == {"_orig_mod.1": 0.1, "_orig_mod.2": 0.2}

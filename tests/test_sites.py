@@ -41,6 +41,13 @@ class WeightDropout(nn.Module):
         self.module, self.weight_p = module, weight_p
 
 
+def with_rate(kind, name):
+    """A module of a class of that name, which holds its rate under another."""
+    module = type(kind, (nn.Module,), {})()
+    setattr(module, name, 0.3)
+    return module
+
+
 class FrozenBackbone(nn.Module):
     """Its first part stays in eval, as is common when features are kept."""
 
@@ -119,6 +126,9 @@ class TestWhatIsFound:
             (type("SwinDropPath", (DropPath,), {})(0.3), 0.3),
             (type("Renamed", (StochasticDepth,), {})(0.3, "row"), 0.3),
             (WeightDropout(nn.Linear(2, 2), 0.3), 0.3),
+            (with_rate("DropBlock2d", "prob"), 0.3),
+            (with_rate("DropConnect", "drop_prob"), 0.3),
+            (with_rate("EmbeddingDropout", "embed_p"), 0.3),
         ],
         ids=lambda value: type(value).__name__,
     )
@@ -144,6 +154,55 @@ class TestModes:
         assert (backbone.active_in_train, head.active_in_train) == (False, True)
         (site,) = sites.find(nn.Sequential(AlwaysOn(0.1)))
         assert (site.active_in_train, site.active_in_eval) == (True, True)
+
+    def test_an_overridden_eval_is_seen(self):
+        class StaysOn(nn.Dropout):
+            def eval(self):
+                return self
+
+        (site,) = sites.find(StaysOn(0.1))
+        assert (site.active_in_train, site.active_in_eval) == (True, True)
+
+    def test_weights_that_train_and_eval_change_are_left_alone(self):
+        class Merging(nn.Linear):
+            """As low-rank adapters do: eval adds them to the weights, train takes them off again, with rounding."""
+
+            merged = False
+
+            def train(self, mode=True):
+                self.weight.data += (0.1 if not mode else -0.1) * (self.merged == mode)
+                self.merged = not mode
+                return super().train(mode)
+
+        model = nn.Sequential(Merging(30, 30), nn.Dropout(0.1))
+        before = model[0].weight.clone()
+        for inputs in ((), (torch.ones(2, 30),)):
+            (site,) = sites.find(model, *inputs)
+            assert (site.active_in_train, site.active_in_eval) == (True, False)
+            assert torch.equal(model[0].weight, before)
+            assert not model[0].merged
+
+    @pytest.mark.parametrize("name", ["train", "eval"])
+    def test_what_takes_other_arguments_or_fails_is_not_called_and_not_known(self, name):
+        calls = []
+
+        def trainer(self, trainer=None, **kwargs):
+            calls.append(self)
+
+        def needs(self, data):
+            calls.append(self)
+
+        def fails(self, mode=True):
+            return float(self[0].weight.sum())  # the copy has no values
+
+        methods = {"train": (trainer, needs, fails), "eval": (needs,)}[name]
+        for method in methods:
+            model = type("Model", (nn.Sequential,), {name: method})(nn.Linear(3, 3), nn.Dropout(0.1), nn.Dropout(0.0))
+            for inputs in ((), (torch.ones(2, 3),)):
+                site, without = sites.find(model, *inputs)
+                assert (site.active_in_train, site.active_in_eval, site.p) == (None, None, 0.1)
+                assert (without.active_in_train, without.active_in_eval) == (False, False)
+        assert not calls
 
     @pytest.mark.parametrize("inputs", [(), (torch.ones(4, 3),)])
     def test_every_mode_is_put_back(self, inputs):
@@ -177,3 +236,44 @@ class TestExampleInputs:
         assert all(torch.equal(buffer, buffers[name]) for name, buffer in model.named_buffers())
         assert all(map(torch.equal, (torch.get_rng_state(), generator.get_state()), streams))
         assert not any(module._forward_pre_hooks for module in model.modules())
+
+    def test_the_run_is_in_the_modes_that_train_leaves(self):
+        model = FrozenBackbone()
+        model.forward = lambda x: model.backbone(x) if model.backbone.training else model.head(x)
+        assert [(site.path, site.calls) for site in sites.find(model, torch.ones(3))] == [("head", 1), ("backbone", 0)]
+
+    def test_inputs_can_be_named(self):
+        class Named(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.a, self.b = nn.Dropout(0.1), nn.Dropout(0.2)
+
+            def forward(self, x, *, first):
+                return getattr(self, first)(x)
+
+        found = sites.find(Named(), torch.ones(3), first="b")
+        assert [(site.path, site.calls) for site in found] == [("b", 1), ("a", 0)]
+        assert [site.calls for site in sites.find(Reversed(), x=torch.ones(4, 3))] == [1, 2, 1, 0]
+
+    def test_a_model_that_takes_gradients_inside_can_be_run(self):
+        class Force(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.dropout = nn.Dropout(0.1)
+
+            def forward(self, x):
+                return torch.autograd.grad(self.dropout(x).square().sum(), x)[0]
+
+        assert [site.calls for site in sites.find(Force(), torch.ones(3, requires_grad=True))] == [1]
+
+    def test_parameters_that_the_run_itself_changes_are_left_alone(self):
+        model = nn.Sequential(nn.Embedding(3, 4, max_norm=0.1), nn.Dropout(0.1))
+        before = model[0].weight.clone()
+        sites.find(model, torch.arange(3))
+        assert torch.equal(model[0].weight, before)
+
+    def test_lazy_modules_must_have_run(self):
+        model = nn.Sequential(nn.LazyLinear(3), nn.Dropout(0.1))
+        assert [site.path for site in sites.find(model)] == ["1"]
+        with pytest.raises(ValueError, match="`model` must have run once before example inputs are given"):
+            sites.find(model, torch.ones(2, 3))

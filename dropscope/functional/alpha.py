@@ -1,5 +1,7 @@
 """Drop to the lower limit of SELU and bring the mean and the variance back, as self-normalising networks need."""
 
+from numbers import Real
+
 import torch
 from torch import Tensor
 
@@ -43,7 +45,7 @@ def alpha_dropout(
         A tensor with the shape, type and device of `x`.
 
     Raises:
-        TypeError: `x` is not real floating-point, or `p` not a number.
+        TypeError: `x` is not real floating-point, or `p`, `mean` or `variance` not a number.
         ValueError: `p` is not in [0, 1], `mean` is not finite, `variance` not positive, or torch's sampler is asked for
             what it has not.
 
@@ -88,7 +90,7 @@ def feature_alpha_dropout(
         A tensor with the shape, type and device of `x`.
 
     Raises:
-        TypeError: `x` is not real floating-point, or `p` not a number.
+        TypeError: `x` is not real floating-point, or `p`, `mean` or `variance` not a number.
         ValueError: `p` is not in [0, 1], `x` has fewer than two axes, `mean` is not finite, `variance` not positive,
             or torch's sampler is asked for what it has not.
 
@@ -111,6 +113,9 @@ def feature_alpha_dropout(
 def check_alpha(mean: float, variance: float, sampler: str, generator: torch.Generator | None, owner: str = "") -> None:
     """Check the moments that are to be kept, and the sampler."""
     prefix = f"{owner}: " if owner else ""
+    for name, value in {"mean": mean, "variance": variance}.items():
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise TypeError(f"{prefix}`{name}` must be a number, got {value!r}.")
     if not abs(mean) < float("inf"):
         raise ValueError(f"{prefix}`mean` must be a finite number, got {mean!r}.")
     if not 0 < variance < float("inf"):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.functional import max_pool1d, max_pool2d, max_pool3d, pad
 
 from dropscope import masks
 from dropscope.functional.arguments import check_input, check_rate
@@ -17,6 +17,7 @@ from dropscope.masks.sampler import select_above
 
 __all__ = ["drop_block1d", "drop_block2d", "drop_block3d"]
 
+POOLS = (max_pool1d, max_pool2d, max_pool3d)
 NEWTON_STEPS = 10  # 8 reach rounding for every p, also 1, on maps of up to a million pixels
 
 
@@ -165,7 +166,7 @@ def drop_block(
     kept = mask.flatten(1).sum(1).to(wide).clamp(min=1)  # counted in integers: a half type cannot
     scale = (mask[0].numel() / kept).view(-1, *[1] * (axes + 1))
 
-    mask = torch.zeros_like(samples, dtype=torch.uint8) + mask  # lies in memory as x does, and so will y
+    mask = torch.zeros_like(samples, dtype=mask.dtype) + mask  # lies in memory as x does, and so will y
     return select_above(samples, mask, 0).mul_(scale).view_as(x)
 
 
@@ -199,27 +200,41 @@ def _seed_rate(p: float, sizes: tuple[int, ...], blocks: tuple[int, ...]) -> flo
 
 
 def _mask(x: Tensor, p: float | Tensor, lengths: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
-    """Draw where `x`, of shape (N, C, *map), is kept, in bytes that are 0 or 1."""
+    """Draw where `x`, of shape (N, C, *map), is kept: 1 there, else 0."""
     sizes = tuple(x.shape[2:])
     blocks = tuple(min(length, size) for length, size in zip(lengths, sizes, strict=True))
-    if isinstance(p, Tensor) or torch.compiler.is_compiling():
+    compiled = isinstance(p, Tensor) or torch.compiler.is_compiling()
+    if compiled:
         gamma = seed_rate(torch.as_tensor(p, dtype=torch.float64, device="cpu"), sizes, blocks, torch)
     else:
         gamma = _seed_rate(p, sizes, blocks)
 
     places = [size - block + 1 for size, block in zip(sizes, blocks, strict=True)]
     clear = masks.keep((*x.shape[:2], *places), gamma, device=x.device, generator=generator)
+    return _kept_by_pooling(clear, blocks) if compiled else _kept(clear, sizes, blocks)
+
+
+def _kept_by_pooling(clear: Tensor, blocks: tuple[int, ...]) -> Tensor:
+    """Say which pixels lie in no block, given the places where none begins: in few operations, for a compiler."""
+    margins = itertools.chain.from_iterable((block - 1, block - 1) for block in reversed(blocks))
+    begins = pad((~clear).float(), list(margins))
+    return POOLS[len(blocks) - 1](begins, blocks, stride=1) == 0
+
+
+def _kept(clear: Tensor, sizes: tuple[int, ...], blocks: tuple[int, ...]) -> Tensor:
+    """Say, in bytes, which pixels lie in no block, given the places where none begins.
+
+    A pixel is kept where no block begins in the `block` pixels that end with it. In memory these are `stride` apart,
+    also across the starts of rows and channels, for no block begins where it would not end in its own row.
+    """
     ends = itertools.chain.from_iterable((0, block - 1) for block in reversed(blocks))
     clear = pad(clear.byte(), list(ends), value=1)
-
-    # A pixel is kept where no block begins in the `block` pixels that end with it. In memory these are `stride` apart,
-    # also across the starts of rows and channels, for no block begins where it would not end in its own row.
     strides = [math.prod(sizes[axis + 1 :]) for axis in range(len(sizes))]
     before = sum((block - 1) * stride for block, stride in zip(blocks, strides, strict=True))
     kept = pad(clear.flatten(), [before, 0], value=1)
     for block, stride in zip(blocks, strides, strict=True):
         kept = _all_of(kept, block, stride)
-    return kept.view(x.shape)
+    return kept.view(clear.shape)
 
 
 def _all_of(flags: Tensor, count: int, stride: int) -> Tensor:

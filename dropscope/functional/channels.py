@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from dropscope import masks
 from dropscope.functional.elementwise import dropout
 
 __all__ = ["channel_axes", "dropout1d", "dropout2d", "dropout3d"]
@@ -146,4 +147,6 @@ def _drop_channels(
     x: Tensor, p: float | Tensor, positions: str, training: bool, sampler: str, generator: torch.Generator | None
 ) -> Tensor:
     axes = channel_axes(x, positions)
+    if training and len(axes) == 1:
+        masks.refuse_seeds("one sample without a batch axis")
     return dropout(x, p, training=training, per=axes, sampler=sampler, generator=generator)

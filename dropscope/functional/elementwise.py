@@ -76,15 +76,14 @@ def check_dropout(save: str, sampler: str, inverted: bool, generator: torch.Gene
         raise ValueError(f"`save` must be 'mask' or 'seed', got {save!r}.")
     if sampler not in ("fast", "torch"):
         raise ValueError(f"`sampler` must be 'fast' or 'torch', got {sampler!r}.")
-    if sampler == "torch" and (generator is not None or save == "seed" or not inverted):
-        raise ValueError(
-            "sampler='torch' has no generator=, save='seed' or inverted=False, because torch's dropout has none: "
-            "leave them out, or use sampler='fast'."
-        )
+    given = {"generator=": generator is not None, "save='seed'": save == "seed", "inverted=False": not inverted}
+    if sampler == "torch" and any(given.values()):
+        names = " or ".join(name for name in given if given[name])
+        raise ValueError(f"sampler='torch' has no {names}, as torch's dropout has none: use sampler='fast'.")
 
 
 def _torchs_dropout(x: Tensor, p: float | Tensor, training: bool, per: Sequence[int] | None) -> Tensor:
-    p = p.item() if isinstance(p, Tensor) else masks.check_p(p)
+    p = masks.check_p(p.item() if isinstance(p, Tensor) else p)
     if not training:
         return x
     masks.refuse_seeds("sampler='torch'")

@@ -52,6 +52,7 @@ def edge_dropout(
     if not training:
         return edge_index, _all_true(edge_index, edge_index.shape[1])
 
+    masks.refuse_seeds("edge_dropout")
     kept = masks.keep(edge_index.shape[1:], p, device=edge_index.device, generator=generator)
     mask = kept[_draw_of_each_edge(edge_index, undirected)]
     return edge_index[:, mask], mask
@@ -83,7 +84,8 @@ def node_dropout(
 
     Raises:
         TypeError: `edge_index` does not hold integers, or `p` is not a number.
-        ValueError: `edge_index` is not of shape (2, edges), or `p` is not in [0, 1].
+        ValueError: `edge_index` is not of shape (2, edges), `p` is not in [0, 1], or in training an edge has a node
+            that is not in [0, num_nodes).
 
     Example:
         >>> path = torch.tensor([[0, 1], [1, 2]])
@@ -99,6 +101,8 @@ def node_dropout(
     if not training:
         return edge_index, _all_true(edge_index, edge_index.shape[1]), _all_true(edge_index, num_nodes)
 
+    masks.refuse_seeds("node_dropout")
+    _check_nodes(edge_index, num_nodes)
     nodes = masks.keep((num_nodes,), p, device=edge_index.device, generator=generator)
     mask = nodes[edge_index].all(0)
     return edge_index[:, mask], mask, nodes
@@ -148,6 +152,7 @@ def path_dropout(
     if not training:
         return edge_index, _all_true(edge_index, edge_index.shape[1])
 
+    masks.refuse_seeds("path_dropout")
     draw_of = _draw_of_each_edge(edge_index, undirected)
     kept = masks.keep(edge_index.shape[1:], p, device=edge_index.device, generator=generator)
     start = kept[draw_of].logical_not().nonzero().squeeze(1)  # the edges that the walks start with
@@ -171,6 +176,17 @@ def check_edges(edge_index: Tensor) -> None:
         raise ValueError(
             f"`edge_index` must be of shape (2, edges), got {tuple(edge_index.shape)}: "
             "sources in the first row, targets in the second."
+        )
+
+
+def _check_nodes(edge_index: Tensor, num_nodes: int) -> None:
+    """Refuse edges between other nodes, where the numbers can be known now."""
+    if masks.is_traced(edge_index) or edge_index.numel() == 0:
+        return
+    low, high = edge_index.aminmax()
+    if low < 0 or high >= num_nodes:
+        raise ValueError(
+            f"`edge_index` must hold nodes in [0, {num_nodes}), got {low} to {high}: `num_nodes` counts all nodes."
         )
 
 

@@ -1,6 +1,8 @@
 """Dropout whose rates are learned: the concrete relaxation, and Gaussian noise on every weight."""
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -8,7 +10,7 @@ from torch.nn import functional as F
 
 from dropscope import masks
 from dropscope.functional.arguments import check_input
-from dropscope.functional.weights import LinearMap, random_weight_moments
+from dropscope.functional.weights import LinearMap, random_weight_moments, widened
 
 __all__ = ["concrete_dropout", "log_alpha", "sample_normal", "variational_dropout", "variational_kl"]
 
@@ -40,7 +42,8 @@ def concrete_dropout(
 
     Raises:
         TypeError: `x` is not real floating-point.
-        ValueError: `per` does not name distinct axes of `x`.
+        ValueError: `temperature` is not positive, `per` does not name distinct axes of `x`, or samples that share a
+            draw have seeds of their own.
 
     Example:
         >>> x = torch.ones(2, 3)
@@ -51,14 +54,24 @@ def concrete_dropout(
         Gal, Hron & Kendall, 2017, arXiv:1705.07832.
     """
     check_input(x)
+    check_positive(temperature, "`temperature`")
     if not training:
         return x
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
     logit_q = -logit_p.to(wide)
-    u = masks.uniform(masks.draw_shape(x.shape, per), dtype=wide, device=x.device, generator=generator)
+    shape = masks.draw_shape(x.shape, per)
+    if shape[:1] != x.shape[:1]:
+        masks.refuse_seeds("concrete_dropout with one draw for the batch")
+    u = masks.uniform(shape, dtype=wide, device=x.device, generator=generator)
     u = u.clamp(torch.finfo(wide).tiny, 1 - torch.finfo(wide).eps)
     mask = torch.sigmoid((logit_q - u.logit()) / temperature) / _mean_of_mask(logit_q, temperature)
     return (x * mask).to(x.dtype)
+
+
+def check_positive(value: float, what: str) -> None:
+    """Refuse what is no positive number, in words that begin with `what`."""
+    if not isinstance(value, Real) or not 0 < value < math.inf:
+        raise ValueError(f"{what} must be a positive number, got {value!r}.")
 
 
 def _mean_of_mask(logit_q: Tensor, temperature: float) -> Tensor:
@@ -82,7 +95,7 @@ def sample_normal(mean: Tensor, variance: Tensor, *, generator: torch.Generator 
         generator: source of randomness; None: torch's own stream.
 
     Returns:
-        A tensor like `mean`.
+        A tensor like `mean`; half types are drawn in float32 and rounded once.
 
     Example:
         >>> sample_normal(torch.ones(3), torch.zeros(3))
@@ -91,9 +104,10 @@ def sample_normal(mean: Tensor, variance: Tensor, *, generator: torch.Generator 
     Reference:
         Kingma, Salimans & Welling, 2015, arXiv:1506.02557.
     """
-    noise = masks.normal(mean.shape, dtype=mean.dtype, device=mean.device, generator=generator)
+    variance = widened(variance)
     deviation = variance.clamp(min=torch.finfo(variance.dtype).tiny).sqrt()  # √ has no gradient at 0
-    return mean + deviation * noise
+    noise = masks.normal(mean.shape, dtype=variance.dtype, device=mean.device, generator=generator)
+    return (mean + deviation * noise).to(mean.dtype)
 
 
 def variational_dropout(
@@ -139,14 +153,14 @@ def variational_dropout(
     check_input(x)
     if training:
         return sample_normal(
-            *random_weight_moments(x, weight, log_variance.exp(), bias, linear=linear), generator=generator
+            *random_weight_moments(x, weight, widened(log_variance).exp(), bias, linear=linear), generator=generator
         )
     return linear(x, weight.masked_fill(log_alpha(weight, log_variance) >= threshold, 0), bias)
 
 
 def log_alpha(weight: Tensor, log_variance: Tensor) -> Tensor:
-    """`log(σ² / w²)`, the noise of each weight relative to its size, finite where the weight is 0."""
-    return log_variance - torch.log(weight * weight + 1e-8)
+    """`log(σ² / w²)`, the noise of each weight relative to its size, finite where it is 0; in float32 or wider."""
+    return widened(log_variance) - torch.log(widened(weight).square() + 1e-8)
 
 
 def variational_kl(log_alpha: Tensor) -> Tensor:

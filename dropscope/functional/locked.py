@@ -73,7 +73,7 @@ def with_features(x: Tensor | PackedSequence, new: Tensor) -> Tensor | PackedSeq
 
 def _drop_packed(x: PackedSequence, p: float | Tensor, generator: torch.Generator | None) -> Tensor | PackedSequence:
     shape = (int(x.batch_sizes[0]), *x.data.shape[1:])
-    keep = masks.keep(shape, p, device=x.data.device, generator=generator)
+    keep = masks.keep(shape, p, dtype=x.data.dtype, device=x.data.device, generator=generator)
     if x.sorted_indices is not None:
         keep = keep[x.sorted_indices]
 

@@ -1,6 +1,7 @@
 """Drop whole paths through a network: the branch of a residual block, or a layer of a stack."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from dropscope import masks
 from dropscope.functional.arguments import check_input, check_rate
+from dropscope.masks import rows
 
 __all__ = ["drop_path", "layer_drop", "stochastic_depth"]
 
@@ -36,7 +38,8 @@ def drop_path(
 
     Raises:
         TypeError: `x` is not real floating-point, or `p` not a number.
-        ValueError: `p` is not in [0, 1], or `per` does not name distinct axes of `x`.
+        ValueError: `p` is not in [0, 1], `per` does not name distinct axes of `x`, or samples that share a draw have
+            seeds of their own.
 
     Example:
         >>> drop_path(torch.ones(2, 3), 1.0, training=True)
@@ -48,7 +51,11 @@ def drop_path(
     """
     check_input(x)
     p = check_rate(p)
-    return masks.drop(x, p, per=per, generator=generator) if training else x
+    if not training:
+        return x
+    if masks.draw_shape(x.shape, per)[:1] != x.shape[:1]:
+        masks.refuse_seeds("drop_path with one draw for the batch")
+    return masks.drop(x, p, per=per, generator=generator)
 
 
 def stochastic_depth(
@@ -63,7 +70,8 @@ def stochastic_depth(
 
     `y = x + branch(x) · mask / q`, `mask ~ Bernoulli(q)` per sample, `q = 1 - p`: the law of `drop_path`, with the same
     draws. Where a branch treats each sample by itself, so is the result; batch statistics inside it see only the kept
-    samples. Parameters of a branch that no sample took get zero gradients, not None. Traced code computes the branch
+    samples. Inside `masks.per_sample` the branch draws from streams that the samples' seeds give to it alone.
+    Parameters of a branch that no sample took get zero gradients, not None. Traced code computes the branch
     for every sample and selects, for the number of kept ones is no part of the graph.
 
     Args:
@@ -95,11 +103,16 @@ def stochastic_depth(
     if isinstance(p, Tensor) or _is_symbolic(x):
         return x + masks.drop(branch(x), p, per=(0,), generator=generator)
 
-    mask = masks.keep(masks.draw_shape(x.shape, (0,)), p, device=x.device, generator=generator)
+    mask = masks.keep(masks.draw_shape(x.shape, (0,)), p, dtype=x.dtype, device=x.device, generator=generator)
     kept = mask.flatten().nonzero().squeeze(1)
+    # Draws after the branch must be the same whether or not it ran: it gets seeds, drawn from those of the samples.
+    seeded = rows.current()
+    seeds = None if seeded is None else seeded.next_seeds(x.shape, x.device)[kept]
     if len(kept) == 0:
         return _skip(branch, x)
-    return x.index_add(0, kept, branch(x.index_select(0, kept)).to(x.dtype), alpha=1 / (1 - p))
+    with nullcontext() if seeds is None else rows.using(rows.Rows(seeds)):
+        y = branch(x.index_select(0, kept))
+    return x.index_add(0, kept, y.to(x.dtype) * masks.scale(p))
 
 
 def layer_drop(
@@ -114,7 +127,8 @@ def layer_drop(
     """Send `x` through layers in turn and skip each with probability `p`, for the whole batch.
 
     `x ← layer(x)` or `x ← x`, drawn anew for each layer at each call, without rescaling. Parameters of a skipped layer
-    get zero gradients, not None. Traced code computes every layer and selects.
+    get zero gradients, not None. Traced code computes every layer and selects. Where layers change the type of `x`, as
+    under autocast, the type is that which the last applied one gives.
 
     Args:
         layers: what to apply; each keeps the shape of `x`. If a layer returns a tuple, its first item is the new `x`.
@@ -130,7 +144,7 @@ def layer_drop(
 
     Raises:
         TypeError: `x` is not real floating-point, or `p` not a number.
-        ValueError: `p` is not in [0, 1].
+        ValueError: `p` is not in [0, 1], or in training seeds are given per sample.
 
     Example:
         >>> layer_drop([torch.exp, torch.log], torch.ones(2), 0.5, training=False)
@@ -147,6 +161,7 @@ def layer_drop(
             x = _first(layer(x, *args, **kwargs))
         return x
 
+    masks.refuse_seeds("layer_drop")
     kept = masks.keep((len(layers),), p, device=x.device, generator=generator)
     if isinstance(p, Tensor) or _is_symbolic(x):
         for layer, keep in zip(layers, kept, strict=True):

@@ -52,8 +52,8 @@ def zoneout(
 
     if training:
         updated = masks.keep(new.shape, p, device=new.device, generator=generator)
-        return torch.where(updated, new, old)
+        return torch.where(updated, new, old).to(new.dtype)
     if not isinstance(p, Tensor) and p in (0, 1):
-        return old if p else new  # the other side may be infinite, and 0 · inf is nan
+        return old.to(new.dtype) if p else new  # the other side may be infinite, and 0 · inf is nan
     wide = torch.promote_types(new.dtype, torch.float32)  # half types are rounded once, at the end
     return (p * old.to(wide) + (1 - p) * new.to(wide)).to(new.dtype)

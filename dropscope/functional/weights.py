@@ -1,6 +1,7 @@
 """Dropout of weights: whole words of an embedding, and the moments of a linear map whose weights are dropped."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
@@ -8,9 +9,8 @@ from torch.nn import functional as F
 
 from dropscope import masks
 from dropscope.functional.arguments import check_input, check_rate
-from dropscope.masks import rows
 
-__all__ = ["check_shared", "drop_connect_moments", "embedding_dropout", "random_weight_moments"]
+__all__ = ["drop_connect_moments", "embedding_dropout", "random_weight_moments"]
 
 LinearMap = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (x, weight, bias) -> y, linear in x and in weight
 
@@ -42,7 +42,8 @@ def embedding_dropout(
 
     Raises:
         TypeError: `vectors` is not real floating-point, or `p` not a number.
-        ValueError: `p` is not in [0, 1], or a seed is given per sample.
+        ValueError: `p` is not in [0, 1], `vectors` does not hold one vector for each id, or seeds are
+            given per sample.
 
     Example:
         >>> ids = torch.tensor([3, 1, 3])
@@ -55,17 +56,16 @@ def embedding_dropout(
     """
     check_input(vectors, "vectors")
     p = check_rate(p)
+    if vectors.shape[:-1] != ids.shape:
+        raise ValueError(
+            f"`vectors` must hold one vector for each of the ids, shape {(*ids.shape, 'features')}, "
+            f"got {tuple(vectors.shape)}."
+        )
     if not training:
         return vectors
-    check_shared("embedding_dropout")
+    masks.refuse_seeds("embedding_dropout")
     kept = masks.keep((num_embeddings,), p, device=vectors.device, generator=generator)
     return vectors.masked_fill(~kept[ids].unsqueeze(-1), 0) * masks.scale(p)
-
-
-def check_shared(what: str) -> None:
-    """Refuse seeds per sample where the axis 0 of a draw is no batch."""
-    if rows.current() is not None:
-        raise ValueError(f"{what} draws one mask for the whole batch: it cannot be used inside masks.per_sample.")
 
 
 def random_weight_moments(
@@ -83,7 +83,7 @@ def random_weight_moments(
         linear: the map, called as `linear(x, weight, bias)`; a convolution is `functools.partial(F.conv2d, padding=1)`.
 
     Returns:
-        The mean and the variance of each output.
+        The mean and the variance of each output, the variance in float32 or wider: half types cannot hold squares.
 
     Example:
         >>> x, w = torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 1.0]])
@@ -93,7 +93,18 @@ def random_weight_moments(
     Reference:
         Wang & Manning, 2013, ICML, PMLR 28(2):118-126.
     """
-    return linear(x, weight, bias), linear(x * x, weight_variance, None)
+    squares, mean = widened(x).square(), linear(x, weight, bias)
+    with torch.autocast(x.device.type, enabled=False) if _is_autocast(x) else nullcontext():
+        return mean, linear(squares, weight_variance.to(squares.dtype), None)
+
+
+def widened(x: Tensor) -> Tensor:
+    """Give `x` in float32 where it is of a half type."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _is_autocast(x: Tensor) -> bool:
+    return not x.is_meta and torch.is_autocast_enabled(x.device.type)
 
 
 def drop_connect_moments(
@@ -112,7 +123,7 @@ def drop_connect_moments(
         linear: the map, called as `linear(x, weight, bias)`; a convolution is `functools.partial(F.conv2d, padding=1)`.
 
     Returns:
-        The mean and the variance of each output.
+        The mean and the variance of each output, the variance in float32 or wider.
 
     Raises:
         TypeError: `x` is not real floating-point, or `p` not a number.
@@ -128,4 +139,4 @@ def drop_connect_moments(
     """
     check_input(x)
     p = check_rate(p, below_one=True)
-    return random_weight_moments(x, weight, weight * weight * (p * masks.scale(p)), bias, linear=linear)
+    return random_weight_moments(x, weight, widened(weight).square() * (p * masks.scale(p)), bias, linear=linear)

@@ -27,7 +27,7 @@ class AlphaDropout(DropoutLayer):
         generator: source of randomness; None: torch's own stream.
 
     Raises:
-        TypeError: `p` is not a number.
+        TypeError: `p`, `mean` or `variance` is not a number.
         ValueError: `p` is not in [0, 1], `mean` is not finite, `variance` not positive, or torch's sampler is asked for
             what it has not.
 
@@ -88,7 +88,7 @@ class FeatureAlphaDropout(AlphaDropout):
         generator: source of randomness; None: torch's own stream.
 
     Raises:
-        TypeError: `p` is not a number.
+        TypeError: `p`, `mean` or `variance` is not a number.
         ValueError: `p` is not in [0, 1], `mean` is not finite, `variance` not positive, or torch's sampler is asked for
             what it has not.
 

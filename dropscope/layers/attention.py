@@ -1,5 +1,6 @@
 """Attention layers whose dropout obeys train and eval, and whose returned weights are probabilities."""
 
+from numbers import Real
 from typing import Any, Self
 
 import torch
@@ -24,7 +25,7 @@ class ScaledDotProductAttention(DropoutLayer):
         generator: source of randomness; None: torch's own stream.
 
     Raises:
-        TypeError: `p` is not a number.
+        TypeError: `p` or `scale` is not a number.
         ValueError: `p` is not in [0, 1].
 
     Example:
@@ -38,6 +39,8 @@ class ScaledDotProductAttention(DropoutLayer):
 
     def __init__(self, p: float = 0.0, *, scale: float | None = None, generator: torch.Generator | None = None) -> None:
         super().__init__(p, generator=generator)
+        if not isinstance(scale, Real | None):
+            raise TypeError(f"ScaledDotProductAttention: `scale` must be a number or None, got {scale!r}.")
         self.scale = scale
 
     def forward(
@@ -121,7 +124,9 @@ class MultiheadAttention(nn.MultiheadAttention, DropoutLayer):
         generator: torch.Generator | None = None,
     ) -> None:
         if num_heads < 1 or embed_dim < 1 or embed_dim % num_heads:
-            raise ValueError(f"`embed_dim` must be a multiple of `num_heads`, got {embed_dim} and {num_heads}.")
+            raise ValueError(
+                f"MultiheadAttention: `embed_dim` must be a multiple of `num_heads`, got {embed_dim} and {num_heads}."
+            )
         super().__init__(
             embed_dim, num_heads, p, bias, add_bias_kv, add_zero_attn, kdim, vdim, batch_first, device, dtype
         )
@@ -208,6 +213,15 @@ class MultiheadAttention(nn.MultiheadAttention, DropoutLayer):
         if not batched:
             return y.squeeze(0), weights if weights is None else weights.squeeze(0)
         return y.transpose(0, 1) if outer else y, weights
+
+    def shown(self) -> dict[str, Any]:
+        """Name the arguments that differ from their defaults."""
+        defaults = {"kdim": self.embed_dim, "vdim": self.embed_dim, "add_zero_attn": False, "batch_first": False}
+        return {name: getattr(self, name) for name, value in defaults.items() if getattr(self, name) != value}
+
+    def extra_repr(self) -> str:
+        """Show the sizes, then the dropout."""
+        return f"{self.embed_dim}, {self.num_heads}, {super().extra_repr()}"
 
     def _project(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
         """Give the queries, keys and values of every head: (N, heads, length, size)."""

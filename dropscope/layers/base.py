@@ -20,7 +20,7 @@ class DropoutLayer(nn.Module):
         generator: source of randomness; None: torch's own stream.
 
     Raises:
-        TypeError: `p` is not a number.
+        TypeError: `p` is not a number, or `generator` not a torch.Generator.
         ValueError: `p` is not a probability.
 
     Example:
@@ -29,6 +29,7 @@ class DropoutLayer(nn.Module):
     """
 
     below_one = False  # whether p = 1 is refused, where the variance p / q must be finite
+    learned = False  # whether p is a parameter, which only a surgeon who names it may overwrite
 
     def __init__(self, p: float = 0.5, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -59,6 +60,9 @@ class DropoutLayer(nn.Module):
 
     @generator.setter
     def generator(self, value: torch.Generator | None) -> None:
+        if value is not None and not isinstance(value, torch.Generator):
+            name = type(self).__name__
+            raise TypeError(f"{name}: `generator` must be a torch.Generator or None, got {value!r}.")
         self._generator = value
         self._ticket = None if value is None else ticket(value)
 

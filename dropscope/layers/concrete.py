@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from dropscope import functional
+from dropscope.functional.learned import check_positive
 from dropscope.layers.base import DropoutLayer
 from dropscope.layers.divergence import HasDivergence
-from dropscope.layers.parameters import read
+from dropscope.layers.parameters import Wrapper, read
 from dropscope.masks import check_p
 from dropscope.masks.arguments import check_axes
 
@@ -18,7 +19,7 @@ __all__ = ["ConcreteDropout"]
 SMALLEST = 1e-7  # a rate of exactly 0 or 1 has no gradient and could never move again
 
 
-class ConcreteDropout(HasDivergence, DropoutLayer):
+class ConcreteDropout(Wrapper, HasDivergence, DropoutLayer):
     """Drop the inputs of a linear or convolutional module at a rate that is learned with its weights.
 
     Training: `y = module(x · (1 - z) / E[1 - z])`, `z = σ((logit p + logit u) / temperature)`; eval: `module(x)`.
@@ -51,6 +52,7 @@ class ConcreteDropout(HasDivergence, DropoutLayer):
         Gal, Hron & Kendall, 2017, arXiv:1705.07832.
     """
 
+    learned = True
     logit_p: nn.Parameter
 
     def __init__(
@@ -66,9 +68,8 @@ class ConcreteDropout(HasDivergence, DropoutLayer):
         super().__init__(p, generator=generator)
         if per is not None:
             check_axes(per)
-        for name, value in (("temperature", temperature), ("length_scale", length_scale)):
-            if not 0 < value < math.inf:
-                raise ValueError(f"ConcreteDropout: `{name}` must be a positive number, got {value!r}.")
+        check_positive(temperature, "ConcreteDropout: `temperature`")
+        check_positive(length_scale, "ConcreteDropout: `length_scale`")
         self.module, self.n_inputs = module, _n_inputs(module)
         self.temperature, self.per, self.length_scale = temperature, per, length_scale
 

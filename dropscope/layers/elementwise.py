@@ -14,16 +14,16 @@ __all__ = ["Dropout"]
 
 
 class Dropout(DropoutLayer):
-    """Zero elements at random in training, and scale the others so that the mean stays; the identity in eval.
+    """Zero elements at random in training, and scale the others so that the mean stays.
 
     `y = x · mask / q`, `mask ~ Bernoulli(q)`, `q = 1 - p`. `p` can be set at any time, also of a compiled model,
-    which is not compiled again for it.
+    which is not compiled again for it (with `sampler="torch"` it is).
 
     Args:
         p: probability of dropping, in [0, 1].
         per: axes that get their own draw, negative ones counted from the end; None: every element.
             `(0, 1)` is spatial dropout, `(0,)` drops whole samples, `(0, 2)` is locked over the time axis.
-        inverted: False for the classical form, `x · mask` in training and `x · q` in eval.
+        inverted: True is the identity in eval; False the classical form, `x · mask` in training and `x · q` in eval.
         save: what is kept for backward: `"mask"`, one byte per element (up to four below 16 k elements), or `"seed"`,
             nothing but one number, from which the mask is drawn again. In compiled code the compiler decides.
         sampler: `"fast"`, or `"torch"` for the very numbers of `torch.nn.Dropout` (and, with `per=(0, 1)`,

@@ -5,11 +5,12 @@ from torch import Tensor, nn
 
 from dropscope import functional
 from dropscope.layers.base import DropoutLayer
+from dropscope.layers.parameters import Wrapper
 
 __all__ = ["EmbeddingDropout"]
 
 
-class EmbeddingDropout(DropoutLayer):
+class EmbeddingDropout(Wrapper, DropoutLayer):
     """Look words up in an embedding and, in training, zero some words wherever they stand in the batch.
 
     `y = W[ids] · mask[ids] / q`, `mask ~ Bernoulli(q)` once per word of the table and forward pass, `q = 1 - p`.
@@ -17,12 +18,12 @@ class EmbeddingDropout(DropoutLayer):
     gradients work, and no second table is built. Its weight stays free to be tied to an output layer.
 
     Args:
-        module: the nn.Embedding, or any module with `num_embeddings` that maps ids to vectors.
+        module: the nn.Embedding, or any module with `num_embeddings` that maps each id to a vector.
         p: probability of dropping a word, in [0, 1].
         generator: source of randomness; None: torch's own stream.
 
     Raises:
-        TypeError: `p` is not a number, or `module` has no `num_embeddings`.
+        TypeError: `p` is not a number, or `module` has no `num_embeddings` or is an nn.EmbeddingBag.
         ValueError: `p` is not in [0, 1].
 
     Example:
@@ -39,9 +40,10 @@ class EmbeddingDropout(DropoutLayer):
     def __init__(self, module: nn.Module, p: float = 0.5, *, generator: torch.Generator | None = None) -> None:
         super().__init__(p, generator=generator)
         size = getattr(module, "num_embeddings", None)
-        if not isinstance(size, int):
+        if not isinstance(size, int) or isinstance(module, nn.EmbeddingBag):
             raise TypeError(
-                f"EmbeddingDropout: `module` must be an embedding with `num_embeddings`, got {type(module).__name__}."
+                "EmbeddingDropout: `module` must be an embedding with `num_embeddings` that gives one vector per id, "
+                f"got {type(module).__name__}."
             )
         self.module, self.num_embeddings = module, size
 

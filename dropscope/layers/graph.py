@@ -9,6 +9,7 @@ from dropscope import functional
 from dropscope.functional.graph import check_length
 from dropscope.layers.base import DropoutLayer
 from dropscope.layers.elementwise import Dropout
+from dropscope.masks import refuse_seeds
 
 __all__ = ["EdgeDropout", "FeatureDropout", "NodeDropout", "PathDropout"]
 
@@ -161,3 +162,9 @@ class FeatureDropout(Dropout):
         self, p: float = 0.5, *, per: tuple[int, ...] | None = (-1,), generator: torch.Generator | None = None
     ) -> None:
         super().__init__(p, per=per, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop features of `x` in training mode, else return `x` itself."""
+        if self.training:
+            refuse_seeds("FeatureDropout")  # the first axis holds nodes, not samples
+        return super().forward(x)

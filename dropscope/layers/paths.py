@@ -69,7 +69,7 @@ class StochasticDepth(DropoutLayer):
         generator: source of randomness; None: torch's own stream.
 
     Raises:
-        TypeError: `p` is not a number.
+        TypeError: `p` is not a number, or `branch` is no module.
         ValueError: `p` is not in [0, 1].
 
     Example:
@@ -84,6 +84,8 @@ class StochasticDepth(DropoutLayer):
 
     def __init__(self, branch: nn.Module, p: float = 0.1, *, generator: torch.Generator | None = None) -> None:
         super().__init__(p, generator=generator)
+        if not isinstance(branch, nn.Module):
+            raise TypeError(f"StochasticDepth: `branch` must be an nn.Module, got {branch!r}.")
         self.branch = branch
 
     def forward(self, x: Tensor) -> Tensor:

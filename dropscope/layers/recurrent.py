@@ -80,10 +80,10 @@ class VariationalBase(nn.RNNBase, DropoutLayer):
 
     @classmethod
     def from_torch(cls, module: nn.RNNBase, **options: Any) -> Self:
-        """Make a copy of torch's module that drops.
+        """Make the twin of `module` that drops and holds the very same parameters.
 
         Args:
-            module: the network whose sizes and parameters to take; its own `dropout` is left behind.
+            module: the network to take the place of; its own `dropout` is left behind.
             options: further arguments, such as `p` and `gates`.
 
         Returns:
@@ -99,12 +99,10 @@ class VariationalBase(nn.RNNBase, DropoutLayer):
             raise ValueError(f"`module` must have `proj_size` 0, got {module.proj_size}.")
         same = ["input_size", "hidden_size", "num_layers", "bias", "batch_first", "bidirectional"]
         same += ["nonlinearity"] * isinstance(module, nn.RNN)
-        weight = module.all_weights[0][0]
 
-        network = cls(
-            **{name: getattr(module, name) for name in same}, device=weight.device, dtype=weight.dtype, **options
-        )
-        network.load_state_dict(module.state_dict())
+        network = cls(**{name: getattr(module, name) for name in same}, device="meta", **options)
+        for name, parameter in module.named_parameters():
+            setattr(network, name, parameter)
         return network.train(module.training)
 
     def forward(self, x: Tensor | PackedSequence, hx: Hidden | None = None) -> tuple[Tensor | PackedSequence, Hidden]:
@@ -250,7 +248,7 @@ class VariationalRNN(VariationalBase):
         hidden_size: hidden units.
         num_layers: layers one above the other.
         nonlinearity: "tanh" or "relu".
-        options: as for `VariationalLSTM`, except `gates`, of which there is one.
+        options: as for `VariationalLSTM`; both kinds of `gates` are the same here, where there is one gate.
 
     Raises:
         ValueError: `nonlinearity` is neither "tanh" nor "relu".

@@ -87,8 +87,8 @@ class HeadDropout(DropoutLayer):
         generator: source of randomness; None: torch's own stream.
 
     Raises:
-        TypeError: `p` is not a number, or
-        ValueError: `p` is not in [0, 1], or `axis` is the batch's.
+        TypeError: `p` is not a number.
+        ValueError: `p` is not in [0, 1], or `axis` is not an integer or is the batch's, 0.
 
     Example:
         >>> HeadDropout(0.1, axis=2)

@@ -1,5 +1,6 @@
 """Linear and convolutional layers in which every weight learns its own dropout, and most learn to be left out."""
 
+from numbers import Real
 from typing import Any
 
 import torch
@@ -19,8 +20,12 @@ class VariationalLayer(HasDivergence, nn.Module):
 
     weight: Any  # made by nn.Linear or nn.Conv2d
     bias: Any
+    log_variance: nn.Parameter
+    threshold: float
 
     def _learn_variance(self, threshold: float, generator: torch.Generator | None) -> None:
+        if not isinstance(threshold, Real):
+            raise TypeError(f"{type(self).__name__}: `threshold` must be a number, got {threshold!r}.")
         self.log_variance = nn.Parameter(torch.full_like(self.weight, -10.0))
         self.threshold = threshold
         self.generator = generator
@@ -57,6 +62,11 @@ class VariationalLayer(HasDivergence, nn.Module):
     def sparsity(self) -> float:
         """Give the share of weights that eval leaves out: those with `log α` at or above `threshold`."""
         return (self.log_alpha >= self.threshold).double().mean().item()
+
+    def extra_repr(self) -> str:
+        """Show the sizes as torch does, then the arguments that differ from their defaults."""
+        threshold = [f"threshold={self.threshold}"] * (self.threshold != 3)
+        return ", ".join([super().extra_repr(), *threshold] + ["generator=..."] * (self.generator is not None))
 
     def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         raise NotImplementedError

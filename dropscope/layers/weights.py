@@ -7,23 +7,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from dropscope import functional
+from dropscope import functional, masks
 from dropscope.functional.arguments import check_input
 from dropscope.functional.learned import sample_normal
-from dropscope.functional.weights import check_shared
 from dropscope.layers.base import DropoutLayer
-from dropscope.layers.parameters import call_with, read
+from dropscope.layers.parameters import Wrapper, call_with, is_linear_map, linear_map, read
 from dropscope.masks.arguments import check_axes
 
 __all__ = ["DropConnect", "WeightDrop"]
 
 
-class WeightDrop(DropoutLayer):
+class WeightDrop(Wrapper, DropoutLayer):
     """Drop named weights of any module in training, once per forward pass; the module as it is in eval.
 
     `W' = W · mask / q`, `mask ~ Bernoulli(q)`, `q = 1 - p`: one mask for the whole batch and all time steps. The
     module keeps its parameters, under the names `module.*`; tied weights, `torch.nn.utils.parametrizations`,
-    copies and checkpoints work as without it. A parameter with two names is dropped where it is named.
+    copies and checkpoints work as without it. A parameter with two names is dropped where it is named. Threads may
+    share the layer; in training they take turns.
 
     Args:
         module: the module whose weights are dropped, called with whatever it takes.
@@ -67,11 +67,11 @@ class WeightDrop(DropoutLayer):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the module, in training mode with its named weights dropped."""
-        return call_with(self.module, self.dropped(), args, kwargs) if self.training else self.module(*args, **kwargs)
+        return call_with(self.module, self.dropped, args, kwargs) if self.training else self.module(*args, **kwargs)
 
     def dropped(self) -> dict[str, Tensor]:
         """Draw the named weights anew: what a forward pass in training mode computes with."""
-        check_shared(type(self).__name__)
+        masks.refuse_seeds(type(self).__name__)
         weights = {name: read(self.module, name) for name in self.names}
         distinct = {id(weight): weight for weight in weights.values()}
         drawn = {
@@ -139,6 +139,9 @@ class DropConnect(WeightDrop):
     def forward(self, x: Tensor | PackedSequence, *args: Any, **kwargs: Any) -> Any:
         """Call the module, in training mode with its weights dropped."""
         check_input(x.data if isinstance(x, PackedSequence) else x)
+        if self.training and is_linear_map(self.module) and not (args or kwargs):
+            weight, bias = self.dropped()["weight"], read(self.module, "bias")
+            return linear_map(self.module)(cast(Tensor, x), weight, bias)
         if self.training or self.inference == "weights":
             return super().forward(x, *args, **kwargs)
         return sample_normal(*self.moments(cast(Tensor, x)), generator=self.source)
@@ -164,15 +167,17 @@ class DropConnect(WeightDrop):
         """
         self._check_moments()
         weight, bias = read(self.module, "weight"), read(self.module, "bias")
-        return functional.drop_connect_moments(x, weight, self.rate, bias, linear=self._linear)
+        return functional.drop_connect_moments(x, weight, self.rate, bias, linear=linear_map(self.module))
 
     def shown(self) -> dict[str, Any]:
         """Name the arguments that differ from their defaults."""
         shown = {} if self.per is None else {"per": self.per}
         return shown if self.inference == "weights" else {**shown, "inference": self.inference}
 
-    def _linear(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return call_with(self.module, {"weight": weight, "bias": bias}, (x,), {})
+    @property
+    def is_transparent(self) -> bool:
+        """Whether the layer computes exactly what its module does."""
+        return not self.training and self.inference == "weights"
 
     def _check_moments(self) -> None:
         if isinstance(self.module, nn.RNNBase) or self.per is not None:

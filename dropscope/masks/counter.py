@@ -1,4 +1,4 @@
-"""Numbers that are a pure function of a seed and a position: SplitMix64, in tensor arithmetic that can be traced.
+"""Numbers that are a pure function of a seed and a position: SplitMix64, in tensor arithmetic.
 
 Whatever order or company they are drawn in, on whatever device, they stay the same. Slower than torch's own stream.
 
@@ -8,6 +8,7 @@ Reference:
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -55,11 +56,7 @@ def uniform(seeds: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         >>> uniform(torch.tensor([3, 4, 3]), (3, 2), torch.float32)[[0, 2]].unique(dim=0).shape
         torch.Size([1, 2])
     """
-    own = tuple(shape[seeds.dim() :])  # the axes whose positions share a seed
-    positions = torch.arange(1, math.prod(own) + 1, device=seeds.device).reshape(own)
-    words = mixed(mixed(seeds).reshape(seeds.shape + (1,) * len(own)) + positions * GAMMA)
-    bits = BITS[dtype]
-    return _shifted(words, 64 - bits).to(dtype) * 2.0**-bits
+    return _uniform(seeds, shape, dtype)
 
 
 def normal(seeds: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -81,6 +78,27 @@ def normal(seeds: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     radius = torch.sqrt(-2 * torch.log1p(-uniform(seeds, shape, wide)))
     angle = 2 * math.pi * uniform(mixed(seeds ^ GAMMA), shape, wide)
     return (radius * torch.cos(angle)).to(dtype)
+
+
+# One operator, which a compiler takes as it is: the products below wrap around, which C++ does not allow. Inductor's
+# C++ of them runs past the end of memory.
+@torch.library.custom_op("dropscope::uniform", mutates_args=())
+def _uniform(seeds: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    own = tuple(shape[seeds.dim() :])  # the axes whose positions share a seed
+    positions = torch.arange(1, math.prod(own) + 1, device=seeds.device).reshape(own)
+    words = mixed(mixed(seeds).reshape(seeds.shape + (1,) * len(own)) + positions * GAMMA)
+    bits = BITS[dtype]
+    return _shifted(words, 64 - bits).to(dtype) * 2.0**-bits
+
+
+@_uniform.register_fake
+def _(seeds: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    return seeds.new_empty(shape, dtype=dtype)
+
+
+@_uniform.register_vmap
+def _(info: Any, axes: Any, seeds: Tensor, shape: Sequence[int], dtype: torch.dtype) -> tuple[Tensor, int]:
+    return _uniform(seeds.movedim(axes[0], 0), (info.batch_size, *shape), dtype), 0
 
 
 def _shifted(words: Tensor, bits: int) -> Tensor:

@@ -65,6 +65,7 @@ def keep(
     shape: Sequence[int],
     p: float | Tensor,
     *,
+    dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -73,6 +74,7 @@ def keep(
     Args:
         shape: how many.
         p: probability of dropping, already checked; a 0-dimensional tensor only in traced code.
+        dtype: type of the tensor that they are elements of: with it the draws are those of `drop`.
         device: where they are drawn.
         generator: source of randomness; None: torch's own stream.
 
@@ -89,7 +91,7 @@ def keep(
         return uniform(shape, dtype=wide, device=device, generator=generator) < 1 - p
     if p in (0, 1):
         return torch.full(shape, p == 0, device=device)
-    numbers, threshold = noise(torch.empty(shape, dtype=torch.float32, device=device), p, generator)
+    numbers, threshold = noise(torch.empty(shape, dtype=dtype, device=device), p, generator)
     return numbers > threshold
 
 

@@ -43,8 +43,18 @@ class Rows:
 
 
 _current: ContextVar[Rows | None] = ContextVar("rows", default=None)
-_open = 0  # contexts open in any thread: the one number that every draw looks at
+_open = 0  # blocks open in any thread: the one number that every draw looks at
 _lock = threading.Lock()
+
+
+class _Here(threading.local):
+    """What compiled code looks at, which knows no ContextVar: the blocks open in its own thread."""
+
+    def __init__(self) -> None:
+        self.open = 0
+
+
+_here = _Here()
 
 
 def in_use() -> bool:
@@ -54,10 +64,9 @@ def in_use() -> bool:
 
 def current() -> Rows | None:
     """The seeds in use here, if any."""
-    if not _open:
-        return None
-    rows = None if is_compiling() else _current.get()  # the compiler cannot look into it
-    if is_compiling() or (rows is not None and is_recorded()):
+    compiled = is_compiling()
+    rows = _current.get() if not compiled and _open else None
+    if _here.open if compiled else rows is not None and is_recorded():
         raise RuntimeError("masks.per_sample works only in code that simply runs, not compiled, recorded or vmapped.")
     return rows
 
@@ -68,11 +77,13 @@ def using(rows: Rows | None) -> Iterator[None]:
     global _open
     with _lock:
         _open += 1
+    _here.open += 1
     token = _current.set(rows)
     try:
         yield
     finally:
         _current.reset(token)
+        _here.open -= 1
         with _lock:
             _open -= 1
 
@@ -109,6 +120,6 @@ def per_sample(seeds: Tensor) -> Iterator[None]:
 
 
 def refuse_seeds(what: str) -> None:
-    """Refuse, inside `per_sample`, what draws by other means."""
+    """Refuse, inside `per_sample`, what has no draw for each sample: axis 0 of its draws only looks like a batch."""
     if current() is not None:
-        raise ValueError(f"{what} cannot be used inside masks.per_sample, whose numbers are not torch's.")
+        raise ValueError(f"{what} cannot be used inside masks.per_sample: no draw of it belongs to one sample.")

@@ -62,6 +62,8 @@ def drop(
         [0.0, 2.0]
     """
     shape = None if per is None else draw_shape(x.shape, per)
+    if per is not None and rows.in_use() and all(axis % x.dim() for axis in per):
+        rows.refuse_seeds("a draw that samples share")
     if isinstance(p, Tensor) or sources.is_traced(x):
         return _drop_traced(x, p, x.shape if shape is None else shape, scaled, generator)
     if p == 0:
@@ -93,7 +95,8 @@ def _drop_traced(
 ) -> Tensor:
     wide = torch.float64 if x.device.type == "cpu" else torch.float32
     dropped = uniform(shape, dtype=wide, device=x.device, generator=generator) >= 1 - p
-    y = x.masked_fill(dropped, 0)
+    in_order_of_x = torch.zeros_like(x, dtype=torch.bool) | dropped  # compiled, y lies in memory as its mask does
+    y = torch.where(in_order_of_x, 0, x)
     return y * scale(p) if scaled else y
 
 
@@ -129,6 +132,9 @@ class _SelectByBlocks(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None, None]:
+        if sources.is_batched():  # vmap knows no blocks
+            (numbers,), (threshold, factor) = ctx.saved_tensors, ctx.constants
+            return select_above(*upstream, numbers, threshold) * factor, None, None, None
         return _SelectByBlocks.apply(*upstream, *ctx.saved_tensors, *ctx.constants), None, None, None
 
     @staticmethod
@@ -146,6 +152,11 @@ class _SelectAgain(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
+        if sources.is_batched():
+            redraw, factor = ctx.constants
+            with sources.outside_of_vmap():
+                numbers, threshold = redraw()
+            return select_above(*upstream, numbers, threshold) * factor, None, None
         return _SelectAgain.apply(*upstream, *ctx.constants), None, None
 
     @staticmethod

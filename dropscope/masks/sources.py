@@ -1,6 +1,8 @@
 """Where random numbers come from: torch's own stream, a generator, one seed per sample, or the stream of a rank."""
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed
@@ -10,7 +12,7 @@ from dropscope.masks import counter
 from dropscope.masks.replay import refuse_in_backward
 from dropscope.masks.tickets import next_word
 
-__all__ = ["is_recorded", "is_traced", "seeded", "stream", "traced_seed", "word"]
+__all__ = ["is_batched", "is_recorded", "is_traced", "outside_of_vmap", "seeded", "stream", "traced_seed", "word"]
 
 PLAIN = (Tensor, torch.nn.Parameter)
 DISTRIBUTED = distributed.is_available()
@@ -43,6 +45,22 @@ def is_traced(x: Tensor) -> bool:
         False
     """
     return is_recorded() or type(x) not in PLAIN
+
+
+def is_batched() -> bool:
+    """Say whether gradients come in a batch: by `is_grads_batched`, which has a vmap of its own, or by torch.vmap."""
+    return (
+        torch._C._dispatch_tls_is_dispatch_key_included("VmapMode")
+        or torch._C._functorch.peek_interpreter_stack() is not None
+    )
+
+
+@contextmanager
+def outside_of_vmap() -> Iterator[None]:
+    """Draw in the block what a whole batch of gradients shares."""
+    key = cast(torch._C.DispatchKey, torch._C._parse_dispatch_key("VmapMode"))
+    with torch._C._DisableFuncTorch(), torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(key)):
+        yield
 
 
 def rank() -> int:

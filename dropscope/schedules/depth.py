@@ -1,5 +1,7 @@
 """Rates over depth, by the name of the rule."""
 
+from numbers import Integral
+
 from dropscope.errors import closest
 from dropscope.masks import check_p
 
@@ -39,9 +41,9 @@ def depth_rates(n: int, p_max: float, rule: str = "linear") -> list[float]:
     Reference:
         Huang et al., 2016, arXiv:1603.09382.
     """
-    if type(n) is not int or n < 0:
+    if not isinstance(n, Integral) or isinstance(n, bool) or n < 0:
         raise ValueError(f"`n` must be a number of layers, 0 or more, got {n!r}.")
-    p_max = check_p(p_max)
+    n, p_max = int(n), check_p(p_max)
     shares = {
         "linear": [layer / n for layer in range(1, n + 1)],
         "timm": [layer / max(n - 1, 1) for layer in range(n)],

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from numbers import Integral
 from typing import Literal
 
 from torch import nn
@@ -44,6 +45,7 @@ class Linear(Schedule):
         where: which of the paths to change; None: all.
 
     Raises:
+        TypeError: `start` or `end` is not a number.
         ValueError: `steps` is not a positive integer, or `start` or `end` not in [0, 1].
 
     Example:
@@ -63,10 +65,8 @@ class Linear(Schedule):
         p: Rates | None = None,
         where: Callable[[str], bool] | None = None,
     ) -> None:
-        for name, value in (("start", start), ("end", end)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"`{name}` must be a part of the full rates, in [0, 1], got {value!r}.")
-        self.steps, self.start, self.end = _check_steps(steps), start, end
+        self.steps = _check_steps(steps)
+        self.start, self.end = _check_part("start", start), _check_part("end", end)
         super().__init__(model, p=p, where=where)
 
     def share(self, step: int) -> float:
@@ -173,6 +173,7 @@ class Curriculum(Schedule):
         where: which of the paths to change; None: all.
 
     Raises:
+        TypeError: `gamma` is not a number.
         ValueError: `gamma` is not a positive number.
 
     Example:
@@ -191,9 +192,11 @@ class Curriculum(Schedule):
         p: Rates | None = None,
         where: Callable[[str], bool] | None = None,
     ) -> None:
+        if not isinstance(gamma, int | float):
+            raise TypeError(f"`gamma` must be a positive number, got {gamma!r}.")
         if not 0 < gamma < math.inf:
             raise ValueError(f"`gamma` must be a positive number, got {gamma!r}.")
-        self.gamma = gamma
+        self.gamma = float(gamma)
         super().__init__(model, p=p, where=where)
 
     def share(self, step: int) -> float:
@@ -202,6 +205,14 @@ class Curriculum(Schedule):
 
 
 def _check_steps(steps: int) -> int:
-    if type(steps) is not int or steps < 1:
+    if not isinstance(steps, Integral) or isinstance(steps, bool) or steps < 1:
         raise ValueError(f"`steps` must be a positive integer, got {steps!r}.")
-    return steps
+    return int(steps)
+
+
+def _check_part(name: str, value: float) -> float:
+    if not isinstance(value, int | float):
+        raise TypeError(f"`{name}` must be a number in [0, 1], got {value!r}.")
+    if not 0 <= value <= 1:
+        raise ValueError(f"`{name}` must be a part of the full rates, in [0, 1], got {value!r}.")
+    return float(value)

@@ -1,20 +1,23 @@
 """What a dropout site is, and how to find those of a model."""
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from numbers import Real
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
+from torch.nn.parameter import is_lazy
 
 from dropscope.layers import DropoutLayer
+from dropscope.sites.modes import modes, modes_after
 from dropscope.sites.streams import Streams
 
-__all__ = ["Site", "find", "rate_names"]
+__all__ = ["Site", "find", "listed", "rate_names"]
 
 # Other packages, and models that define their own: told by the end of the class name and by the attribute that holds
 # the probability. torchvision's StochasticDepth and DropBlock2d, MONAI's and timm's DropPath and DropBlock2d, fifty
@@ -32,8 +35,8 @@ class Site:
             `p_hidden`, has the name of the attribute added.
         kind: name of its class.
         p: probability of dropping at the time when the site was found.
-        active_in_train: whether it drops after `model.train()`.
-        active_in_eval: whether it drops after `model.eval()`.
+        active_in_train: whether it drops after `model.train()`; None: not known.
+        active_in_eval: whether it drops after `model.eval()`; None: not known.
         calls: how often the example inputs ran it; None: no inputs were given.
         module: the module.
         name: the attribute of the module that holds `p`.
@@ -42,49 +45,61 @@ class Site:
     path: str
     kind: str
     p: float
-    active_in_train: bool
-    active_in_eval: bool
+    active_in_train: bool | None
+    active_in_eval: bool | None
     calls: int | None = None
     module: nn.Module = field(repr=False, kw_only=True)
     name: str = field(repr=False, kw_only=True)
 
 
-def find(model: nn.Module, *example_inputs: Any) -> list[Site]:
+def find(model: nn.Module, *example_inputs: Any, **example_kwargs: Any) -> list[Site]:
     """List the dropout modules of a model, and the modules with dropout inside.
 
     Found are torch.nn's dropout modules, dropscope's layers, nn.LSTM, GRU and RNN with more than one layer,
     nn.MultiheadAttention, and drop path, stochastic depth and drop block of other packages, all of them also where
     `p` is 0. A module that stands in several places is listed once, under its first path.
 
-    The model's own `train` and `eval` are called only where a class overrides them; every mode is put back.
+    The model's own `train` and `eval` are never called. Where a class overrides them, they are tried on a copy whose
+    tensors have no values; where they take other arguments than nn.Module's, or fail there, the two `active` are None.
 
     Args:
         model: any module.
-        example_inputs: arguments to call the model with, once, in training mode, without gradients and without
-            torch.compile; its modes, its buffers and all random streams are put back. Without them nothing is run.
+        example_inputs: arguments to call the model with, once, in training mode and without torch.compile. It gets
+            copies of its parameters and buffers; its modes and all random streams are put back. Without any nothing
+            is run.
+        example_kwargs: its keyword arguments.
 
     Returns:
-        The sites in the order in which the modules were registered; with `example_inputs` in the order of their
+        The sites in the order in which the modules were registered; with example inputs in the order of their
         first call, and those that were never called last.
+
+    Raises:
+        ValueError: example inputs are given for a model with lazy modules that have not run yet.
 
     Example:
         >>> find(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.2)))
         [Site(path='1', kind='Dropout', p=0.2, active_in_train=True, active_in_eval=False, calls=None)]
     """
-    places = [(path, module) for path, module in model.named_modules() if rate_names(module)]
-    in_train, in_eval = _training_flags(model, True), _training_flags(model, False)
-    calls = _count_calls(model, [module for _, module in places], example_inputs) if example_inputs else {}
+    sites = listed(model, probe=True)
+    if not example_inputs and not example_kwargs:
+        return sites
 
+    calls = _count_calls(model, [site.module for site in sites], example_inputs, example_kwargs)
     first_call = {module: position for position, module in enumerate(calls)}
-    places.sort(key=lambda place: first_call.get(place[1], len(calls)))
+    sites.sort(key=lambda site: first_call.get(site.module, len(calls)))
+    return [replace(site, calls=calls.get(site.module, 0)) for site in sites]
+
+
+def listed(model: nn.Module, *, probe: bool = False) -> list[Site]:
+    """List the sites in the order of registration; without `probe` no class's own `train` is tried."""
+    in_train, in_eval = (modes_after(model, mode, probe=probe) for mode in (True, False))
     sites = []
-    for path, module in places:
-        ran = calls.get(module, 0) if example_inputs else None
+    for path, module in model.named_modules():
         for position, name in enumerate(rate_names(module)):
             p = float(getattr(module, name) or 0.0)  # some packages write None for 0
             active = p > 0 and in_train[module], p > 0 and in_eval[module]
             own_path = path if position == 0 else f"{path}.{name}".lstrip(".")
-            sites.append(Site(own_path, type(module).__name__, p, *active, ran, module=module, name=name))
+            sites.append(Site(own_path, type(module).__name__, p, *active, module=module, name=name))
     return sites
 
 
@@ -108,46 +123,29 @@ def _holds_rate(module: nn.Module, name: str) -> bool:
     return value is None or (isinstance(value, Real) and not isinstance(value, bool))
 
 
-def _training_flags(model: nn.Module, mode: bool) -> dict[nn.Module, bool]:
-    """Say which modules are in training mode after `model.train(mode)`."""
-    overridden = any(
-        type(module).train is not nn.Module.train or type(module).eval is not nn.Module.eval
-        for module in model.modules()
-    )
-    if not overridden:
-        return dict.fromkeys(model.modules(), mode)
-    with _modes_restored(model):
-        _ = model.train() if mode else model.eval()
-        return {module: module.training for module in model.modules()}
-
-
-@contextmanager
-def _modes_restored(model: nn.Module) -> Iterator[None]:
-    flags = {module: module.training for module in model.modules()}
-    try:
-        yield
-    finally:
-        model.train(flags[model])  # an overridden `train` may do more than set flags
-        for module, flag in flags.items():
-            module.training = flag
-
-
-def _count_calls(model: nn.Module, watched: Sequence[nn.Module], inputs: Sequence[Any]) -> dict[nn.Module, int]:
+def _count_calls(
+    model: nn.Module, watched: Sequence[nn.Module], inputs: Sequence[Any], named_inputs: Mapping[str, Any]
+) -> dict[nn.Module, int]:
     """Run the model once, and say how often it called each module, in the order of the first calls."""
+    tensors = dict(chain(model.named_parameters(), model.named_buffers()))
+    if any(is_lazy(tensor) for tensor in tensors.values()):
+        raise ValueError("`model` must have run once before example inputs are given: it has lazy modules.")
     counts: dict[nn.Module, int] = {}
 
     def count(module: nn.Module, _: Any) -> None:
         counts[module] = counts.get(module, 0) + 1
 
     with ExitStack() as stack:
-        stack.enter_context(_modes_restored(model))
-        stack.enter_context(Streams(model, inputs).restored())
-        stack.enter_context(torch.no_grad())
+        stack.enter_context(modes(modes_after(model, True, probe=True)))
+        stack.enter_context(Streams(model, (inputs, named_inputs)).restored())
         stack.enter_context(torch.compiler.set_stance("force_eager"))  # compiled code calls no hooks
-        for module in watched:
+        for module in dict.fromkeys(watched):
             stack.enter_context(module.register_forward_pre_hook(count))
-        model.train()
-        # Batch statistics are gathered in copies of the buffers.
-        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-        torch.func.functional_call(model, buffers, tuple(inputs))
+        # Batch statistics are gathered, and embeddings with `max_norm` renormalised, in copies.
+        copies = {name: _copied(tensor) for name, tensor in tensors.items()}
+        torch.func.functional_call(model, copies, tuple(inputs), dict(named_inputs))
     return counts
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone().requires_grad_(tensor.requires_grad)

@@ -6,7 +6,24 @@
 
 from dropscope.spectrum import known as known
 from dropscope.spectrum import theory as theory
+from dropscope.spectrum.distillation import distill
 from dropscope.spectrum.estimate import centre_logits, interaction_spectrum, stack_spectra
+from dropscope.spectrum.purification import PureEffects, purify
+from dropscope.spectrum.ranking import rank_terms
 from dropscope.spectrum.result import Spectrum
+from dropscope.spectrum.tabulation import tabulate_density, tabulate_sample
+from dropscope.spectrum.terms import Terms
 
-__all__ = ["Spectrum", "centre_logits", "interaction_spectrum", "stack_spectra"]
+__all__ = [
+    "PureEffects",
+    "Spectrum",
+    "Terms",
+    "centre_logits",
+    "distill",
+    "interaction_spectrum",
+    "purify",
+    "rank_terms",
+    "stack_spectra",
+    "tabulate_density",
+    "tabulate_sample",
+]

@@ -8,7 +8,7 @@ from torch import Tensor
 from dropscope.spectrum.grouping import group_variances
 from dropscope.spectrum.mixtures import Design, draw_cubes
 
-__all__ = ["Evaluate", "cubes_within", "measure"]
+__all__ = ["Evaluate", "cubes_within", "measure", "probe"]
 
 # f: rows (rows, columns) -> outputs (models, rows, outputs).
 Evaluate = Callable[[Tensor], Tensor]
@@ -35,11 +35,11 @@ def cubes_within(budget: int, design: Design) -> int:
     Raises:
         ValueError: the budget pays for fewer than 50.
     """
-    probe = 2 * min(PROBE, len(design.table))
-    cubes = (budget - probe) // design.corners
+    probed = 2 * min(PROBE, len(design.table))
+    cubes = (budget - probed) // design.corners
 
     if cubes < FEWEST_CUBES:
-        least = FEWEST_CUBES * design.corners + probe
+        least = FEWEST_CUBES * design.corners + probed
         raise ValueError(
             f"`budget` must be at least {least} for {len(design.blocks)} blocks "
             f"({FEWEST_CUBES} cubes of {design.corners} mixtures), got {budget}."
@@ -63,7 +63,7 @@ def measure(evaluate: Evaluate, design: Design, cubes: int, generator: torch.Gen
     Raises:
         ValueError: two passes over the same rows differ, or the outputs have the wrong shape.
     """
-    spent = _probe(evaluate, design.table[:PROBE])
+    spent = probe(evaluate, design.table[:PROBE])
     row_bytes = design.table.shape[1] * design.table.element_size()
     per_call = max(1, min(CALL_ROWS, CALL_BYTES // row_bytes) // design.corners)
 
@@ -79,8 +79,19 @@ def measure(evaluate: Evaluate, design: Design, cubes: int, generator: torch.Gen
     return torch.cat(parts, dim=1), spent + cubes * design.corners
 
 
-def _probe(evaluate: Evaluate, rows: Tensor) -> int:
-    """Evaluate the same rows twice; leftover randomness would enter the spectrum as the highest order."""
+def probe(evaluate: Evaluate, rows: Tensor) -> int:
+    """Evaluate the same rows twice; leftover randomness would enter the spectrum as the highest order.
+
+    Args:
+        evaluate: maps rows to outputs of shape (models, rows, outputs).
+        rows: a few rows.
+
+    Returns:
+        The number of rows evaluated.
+
+    Raises:
+        ValueError: the two passes differ.
+    """
     first, second = _outputs(evaluate, rows), _outputs(evaluate, rows)
 
     # Kernels on a GPU may add in another order; anything above a thousandth of the spread is not rounding.

@@ -6,8 +6,10 @@ functional ANOVA that hold a block of every set. One block: its total index (Jan
 importance. All blocks as one set: the variance of f. Terms that are absent cancel in every single difference.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 import torch
@@ -22,8 +24,9 @@ __all__ = ["Corners", "Difference", "Measured", "measure_differences"]
 
 Array = NDArray[np.float64]
 
-# The disjoint sets of blocks that are toggled.
-Difference = tuple[frozenset[int], ...]
+Blocks = frozenset[int]
+# Blocks already toggled at the start, and the disjoint sets of blocks whose toggling is compared.
+Difference = tuple[Blocks, tuple[Blocks, ...]]
 
 # Mean squares below this part of the outputs' own mean square are rounding of float32.
 ROUNDING = 1e-13
@@ -32,10 +35,10 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What some differences say: shares of the variance of f with 95 % intervals.
+    """What differences say: shares of the variance of f with 95 % intervals.
 
     Attributes:
-        share: `E[D^2] / 2^k / Var f` of each difference.
+        share: `E[D^2] / 2^k / Var f` of each quantity.
         low: lower ends.
         high: upper ends.
         variance: variance of f.
@@ -50,27 +53,29 @@ class Measured:
 
 
 class Corners:
-    """The mixtures that a list of differences needs, each of them once.
+    """The mixtures that some differences need, each of them once.
 
     Args:
-        differences: what to measure.
+        quantities: what to measure: the normalised squares of a few differences each, averaged; the variance is first.
         blocks: number of blocks.
 
     Attributes:
         toggled: which blocks each corner takes from the other row, of shape (corners, blocks).
+        quantities: number of quantities.
     """
 
-    def __init__(self, differences: Sequence[Difference], blocks: int) -> None:
-        everything = frozenset(range(blocks))
-        self.differences = [(everything,), *differences]
+    def __init__(self, quantities: Sequence[Sequence[Difference]], blocks: int) -> None:
+        number: dict[Blocks, int] = {}
+        by_size: defaultdict[int, list[tuple[int, list[int]]]] = defaultdict(list)
 
-        number: dict[frozenset[int], int] = {}
-        by_size: dict[int, list[tuple[int, list[int]]]] = {}
-        for row, sets in enumerate(self.differences):
-            corners = [number.setdefault(corner, len(number)) for corner in _toggles(sets)]
-            by_size.setdefault(len(sets), []).append((row, corners))
+        for row, differences in enumerate(quantities):
+            for start, sets in differences:
+                corners = [number.setdefault(start ^ union, len(number)) for union in _unions(sets)]
+                by_size[len(sets)].append((row, corners))
 
         self.toggled = torch.tensor([[block in corner for block in range(blocks)] for corner in number])
+        self.quantities = len(quantities)
+        self._count = torch.tensor([len(differences) for differences in quantities])
         self._by_size = {
             size: (torch.tensor([row for row, _ in found]), torch.tensor([corners for _, corners in found]))
             for size, found in by_size.items()
@@ -80,28 +85,28 @@ class Corners:
         return len(self.toggled)
 
     def squares(self, values: Tensor) -> Tensor:
-        """Normalised squares of all differences; the first is the variance.
+        """The quantities in every draw.
 
         Args:
             values: outputs on the corners, of shape (corners, draws, outputs).
 
         Returns:
-            `D^2 / 2^k` of shape (1 + differences, draws), summed over outputs.
+            Averages of `D^2 / 2^k` of shape (quantities, draws), summed over outputs.
         """
-        squares = values.new_empty(len(self.differences), values.shape[1])
+        squares = values.new_zeros(self.quantities, values.shape[1])
 
         for size, (rows, corners) in self._by_size.items():
             difference = torch.zeros_like(values[corners[:, 0]])
-            for toggles in range(2**size):
-                difference.add_(values[corners[:, toggles]], alpha=(-1) ** toggles.bit_count())
-            squares[rows] = difference.square_().sum(-1) / 2**size
+            for selection in range(2**size):
+                difference.add_(values[corners[:, selection]], alpha=(-1) ** selection.bit_count())
+            squares.index_add_(0, rows.to(values.device), difference.square_().sum(-1) / 2**size)
 
-        return squares
+        return squares / self._count[:, None].to(values.device)
 
 
-def _toggles(sets: Difference) -> list[frozenset[int]]:
+def _unions(sets: Sequence[Blocks]) -> list[Blocks]:
     """Union of every selection of the sets; set j is in selection s when bit j of s is."""
-    unions = [frozenset[int]()]
+    unions: list[Blocks] = [frozenset()]
     for blocks in sets:
         unions += [union | blocks for union in unions]
     return unions
@@ -119,19 +124,18 @@ def measure_differences(
     Args:
         evaluate: maps rows to outputs of shape (1, rows, outputs).
         design: table and blocks.
-        corners: mixtures to evaluate, for the differences to measure.
+        corners: mixtures to evaluate, and what to make of them.
         budget: most rows to evaluate, at least two draws of the corners.
         generator: source of the draws.
 
     Returns:
-        Shares in the order of the differences.
+        Shares of the quantities after the first, which is the variance.
     """
     draws = budget // len(corners)
     row_bytes = design.table.shape[1] * design.table.element_size()
     per_call = max(1, min(CALL_ROWS, CALL_BYTES // row_bytes) // len(corners))
 
-    # Sums over the draws of a, a^2 and a b, where a are the squares and b is the one for the variance.
-    sums = np.zeros((3, len(corners.differences)))
+    sums = {k: np.zeros((k + 1, corners.quantities)) for k in (1, 2, 4)}
     level = 0.0
 
     for start in range(0, draws, per_call):
@@ -140,7 +144,8 @@ def measure_differences(
         values = outputs.view(*rows.shape[:2], -1)
 
         squares = corners.squares(values).cpu()
-        sums += torch.stack([squares.sum(1), squares.square().sum(1), (squares * squares[0]).sum(1)]).numpy()
+        for k in sums:
+            sums[k] += torch.stack([(squares**i * squares[0] ** (k - i)).sum(1) for i in range(k + 1)]).numpy()
         level += float(values[0].square().sum())
 
     return _summary(sums, level, draws, draws * len(corners))
@@ -158,19 +163,37 @@ def _mix(design: Design, toggled: Tensor, draws: int, generator: torch.Generator
     return torch.where(toggled[:, None, design.owner].to(device), other, one)
 
 
-def _summary(sums: Array, level: float, draws: int, spent: int) -> Measured:
-    """Ratios to the variance, with intervals that are symmetric in the logarithm (delta method, Student's t)."""
-    variance = sums[0, 0]
+def _summary(sums: dict[int, Array], level: float, draws: int, spent: int) -> Measured:
+    """Shares and their intervals from sums over the draws of `a^i b^(k - i)`: a are the quantities, b the variance.
+
+    The delta method sees every draw through its influence `a - ratio b`. Intervals are symmetric in the logarithm, with
+    Student's t at the degrees of freedom that the influences' kurtosis leaves to their variance: products are
+    heavy-tailed, and the plain count of draws covers too seldom.
+    """
+    variance, first = sums[1][0, 0], sums[1][1]
     if variance <= ROUNDING * level:
-        nothing = np.zeros(sums.shape[1] - 1)
+        nothing = np.zeros(len(first) - 1)
         return Measured(nothing, nothing, nothing, 0.0, spent)
 
-    first, second, cross = sums
     ratio = np.where(first > ROUNDING * level, first / variance, 0.0)
-    influence = np.maximum(second - 2 * ratio * cross + ratio**2 * second[0], 0.0)
-    error = np.sqrt(influence * draws / (draws - 1)) / variance
+    second, fourth = _influence(sums[2], ratio), _influence(sums[4], ratio)
 
-    half = student.ppf((1 + LEVEL) / 2, draws - 1) * np.divide(error, ratio, out=np.zeros_like(ratio), where=ratio > 0)
-    low, high = ratio * np.exp(-half), np.minimum(ratio * np.exp(half), 1.0)
+    kurtosis = np.divide(fourth * draws, second**2, out=np.full_like(ratio, 3.0), where=second > 0)
+    freedom = np.clip(2 * draws / np.maximum(kurtosis - 1, 1e-9), 1, draws - 1)
 
-    return Measured(np.minimum(ratio, 1.0)[1:], np.minimum(low, 1.0)[1:], high[1:], variance / draws, spent)
+    error = np.sqrt(second * draws / (draws - 1)) / variance
+    relative = np.divide(error, ratio, out=np.zeros_like(ratio), where=ratio > 0)
+    half = student.ppf((1 + LEVEL) / 2, freedom) * relative
+
+    # No share is above one; an estimate that is keeps the width of its interval.
+    share = np.minimum(ratio, 1.0)
+    low, high = share * np.exp(-half), np.minimum(ratio * np.exp(half), 1.0)
+
+    return Measured(share[1:], low[1:], high[1:], float(variance / draws), spent)
+
+
+def _influence(sums: Array, ratio: Array) -> Array:
+    """Sum over the draws of `(a - ratio b)^k`, k even, by its binomial expansion."""
+    k = len(sums) - 1
+    terms = [comb(k, i) * (-ratio) ** (k - i) * sums[i] for i in range(k + 1)]
+    return np.maximum(np.sum(terms, axis=0), 0.0)

@@ -9,9 +9,8 @@ from torch import Tensor
 __all__ = ["MOST_FACTORS", "Polynomials"]
 
 MOST_FACTORS = 4
-HIGHEST_DEGREE = 12
 # Most products offered to a fit: 4 degrees in all for 25 columns, 12 for three.
-MOST_PRODUCTS = 30_000
+MOST_PRODUCTS = 25_000
 # A column of m values has m polynomials; the norm of the next one is rounding.
 VANISHED = 1e-6
 
@@ -27,17 +26,19 @@ class Polynomials:
 
     Args:
         table: rows whose columns give the laws.
+        highest_degree: highest total degree of a product.
 
     Reference:
         Gautschi, "Orthogonal Polynomials: Computation and Approximation", 2004, section 2.2.
     """
 
-    def __init__(self, table: Tensor) -> None:
+    def __init__(self, table: Tensor, highest_degree: int = 12) -> None:
+        self.highest_degree = highest_degree
         columns = table.shape[1]
         self.centre = torch.zeros(columns, dtype=torch.float64)
-        self.a = torch.zeros(HIGHEST_DEGREE, columns, dtype=torch.float64)
+        self.a = torch.zeros(highest_degree, columns, dtype=torch.float64)
         # b_j is 0 where the column has no q_j.
-        self.b = torch.zeros(HIGHEST_DEGREE + 1, columns, dtype=torch.float64)
+        self.b = torch.zeros(highest_degree + 1, columns, dtype=torch.float64)
         self.b[0] = 1
 
         for column in range(columns):
@@ -49,7 +50,7 @@ class Polynomials:
     def _fit(self, x: Tensor, column: int) -> None:
         before, q = torch.zeros_like(x), torch.ones_like(x)
 
-        for j in range(HIGHEST_DEGREE):
+        for j in range(self.highest_degree):
             a = (x * q * q).mean()
             following = (x - a) * q - (self.b[j, column] * before if j else 0)
             b = following.square().mean().sqrt()
@@ -69,16 +70,11 @@ class Polynomials:
         Returns:
             Products of shape (products, 4, 2).
         """
-        orders = range(1, min(max_order, MOST_FACTORS, len(columns)) + 1)
-        degree = 1
-        while (
-            degree < HIGHEST_DEGREE
-            and sum(comb(len(columns), k) * comb(degree + 1, k) for k in orders) <= MOST_PRODUCTS
-        ):
-            degree += 1
-
+        max_order = min(max_order, MOST_FACTORS, len(columns))
+        degree = self._affordable(len(columns), max_order)
         parts = []
-        for order in orders:
+
+        for order in range(1, min(max_order, degree) + 1):
             chosen = torch.combinations(columns, order)
             for degrees in product(range(1, degree + 1), repeat=order):
                 if sum(degrees) <= degree:
@@ -109,6 +105,16 @@ class Polynomials:
             if degrees[:, factor].any():
                 values *= powers[degrees[:, factor], place[:, factor]]
         return values
+
+    def _affordable(self, columns: int, max_order: int) -> int:
+        """The highest total degree with few enough products."""
+        degree = 1
+        while (
+            degree < self.highest_degree
+            and sum(comb(columns, k) * comb(degree + 1, k) for k in range(1, max_order + 1)) <= MOST_PRODUCTS
+        ):
+            degree += 1
+        return degree
 
     def _powers(self, rows: Tensor, columns: Tensor, degree: int) -> Tensor:
         """`q_0 ... q_degree` of some columns, of shape (degree + 1, columns, rows)."""

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from itertools import combinations, islice
-from math import isqrt
+from math import ceil, isqrt
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from dropscope.spectrum.arguments import Blocks, Inputs, check_choice, check_design
-from dropscope.spectrum.cube import FEWEST_CUBES, PROBE, Evaluate
+from dropscope.spectrum.calling import checked, evaluation, for_model
+from dropscope.spectrum.cube import FEWEST_CUBES, PROBE, Evaluate, probe
 from dropscope.spectrum.differences import Corners, Difference, Measured, measure_differences
 from dropscope.spectrum.mixtures import Design
 from dropscope.spectrum.terms import Ranking, Terms
@@ -19,10 +20,11 @@ from dropscope.spectrum.terms import Ranking, Terms
 __all__ = ["rank_terms"]
 
 Members = tuple[int, ...]
+NOTHING: frozenset[int] = frozenset()
 
-# Parts of the budget for the survey of all blocks and for screening; the final measurement has the rest.
-SURVEY, PAIRS, TRIPLES = 0.25, 0.25, 0.125
-FINAL = 1 - SURVEY - PAIRS - TRIPLES
+# Part of the budget for the survey of all blocks; parts of what is left for screening and for the last measurement.
+SURVEY = 1 / 4
+PAIRS, TRIPLES, LAST = 1 / 3, 1 / 6, 1 / 2
 # Triples screened for each one that is measured.
 CANDIDATES = 8
 # Corners that a triple adds at most: itself, its blocks and its pairs.
@@ -77,10 +79,11 @@ def rank_terms(
         2004.
     """
     check_choice("inputs_law", inputs_law, ("product",))
-    with opened(f, inputs) as (evaluate, table):
-        design = check_design(table, blocks, 1, "nnls")
-        names = _names(design, feature_names)
-        search = _Search(evaluate, design, top, budget, generator)
+    design = check_design(for_model(inputs, f), blocks, 1, "nnls")
+    names = _names(design, feature_names)
+
+    with evaluation(f):
+        search = _Search(checked(f), design, top, budget, generator)
 
         survey = search.survey()
         strongest, skipped = search.pairs(survey)
@@ -110,33 +113,45 @@ class _Search:
     def __init__(
         self, evaluate: Evaluate, design: Design, top: int, budget: int, generator: torch.Generator | None
     ) -> None:
-        blocks = len(design.blocks)
-        self.evaluate, self.design, self.top, self.generator = evaluate, design, top, generator
-
-        # The last step holds two corners for the variance, three for a pair and seven for a triple, or all there are.
-        last = min(2 + (3 + TRIPLE_CORNERS) * top, 2**blocks)
-        draws = max((2 * blocks + 2) / SURVEY, last / FINAL)
-        probe = 2 * min(PROBE, len(design.table))
-        least = ceil(FEWEST_CUBES * draws) + probe
-
         if top < 1:
             raise ValueError(f"`top` must be at least 1, got {top}.")
+
+        blocks = len(design.blocks)
+        self.evaluate, self.design, self.top, self.generator = evaluate, design, top, generator
+        self.all = frozenset(range(blocks))
+
+        # The last step holds two corners for the variance, three for a pair and seven for a triple, or all there are.
+        self.first = FEWEST_CUBES * (2 * blocks + 2)
+        last = FEWEST_CUBES * min(2 + (3 + TRIPLE_CORNERS) * top, 2**blocks)
+        least = 2 * min(PROBE, len(design.table)) + self.first + ceil(last / LAST)
+
         if budget < least:
             raise ValueError(f"`budget` must be at least {least} for {blocks} blocks and `top={top}`, got {budget}.")
-        self.budget = self.left = budget - probe
+        self.left = budget - probe(evaluate, design.table[:PROBE])
 
     def measure(self, sets: Sequence[Members], budget: float) -> Measured:
         """Measure every set of blocks within part of the budget."""
-        return self._spend([tuple(frozenset((block,)) for block in members) for members in sets], budget)
+        return self._spend(
+            [[(NOTHING, (self.all,))], *([(NOTHING, tuple(frozenset((i,)) for i in members))] for members in sets)],
+            budget,
+        )
 
     def survey(self) -> Measured:
-        """Total index of every block, then the part of it that each shares with the rest."""
-        everything = frozenset(range(len(self.design.blocks)))
-        single = [frozenset((block,)) for block in sorted(everything)]
+        """Total index of every block, then the part of it that the block shares with the rest.
+
+        Each block is toggled alone and all others without it: every total is seen from both ends of a pair of rows, and
+        every such pair of mixtures is a pair of independent rows, which tells of the variance.
+        """
+        single = [frozenset((block,)) for block in sorted(self.all)]
         measured = self._spend(
-            [*((block,) for block in single), *((block, everything - block) for block in single)],
-            SURVEY * self.budget,
+            [
+                [(start, (self.all,)) for start in (NOTHING, *single)],
+                *([(NOTHING, (block,)), (self.all - block, (block,))] for block in single),
+                *([(NOTHING, (block, self.all - block))] for block in single),
+            ],
+            max(SURVEY * self.left, self.first),
         )
+        self.rest = self.left
 
         if measured.variance == 0:
             raise ValueError("`f` must vary with its inputs, but it gave the same output for every mixture of rows.")
@@ -147,20 +162,20 @@ class _Search:
 
         The screening step affords the pairs of so many blocks; those that interact most take part.
         """
-        blocks = len(self.design.blocks)
+        blocks = len(self.all)
         interacting, high = survey.share[blocks:], survey.high[blocks:]
         ranked = [block for block in np.argsort(-interacting, kind="stable").tolist() if interacting[block] > 0]
 
-        # m blocks and their pairs are m (m + 1) / 2 corners, beside two for the variance.
-        corners = int(PAIRS * self.budget / FEWEST_CUBES) - 2
-        kept = (isqrt(8 * corners + 1) - 1) // 2
+        # m blocks and their pairs are m (m + 1) / 2 corners, beside two for the variance; `top` pairs are not screened.
+        corners = max(int(PAIRS * self.rest / FEWEST_CUBES) - 2, 0)
+        kept = max(isqrt(8 * corners + 1) - 1, isqrt(8 * self.top + 1) + 1) // 2
         skipped = high[ranked[kept:]].max(initial=0.0)
 
         return self._screen(list(combinations(sorted(ranked[:kept]), 2)), PAIRS), float(skipped)
 
     def triples(self, pairs: Sequence[Members]) -> list[Members]:
         """The strongest triples, among those whose three pairs are strong."""
-        affordable = int(TRIPLES * self.budget / FEWEST_CUBES) // TRIPLE_CORNERS
+        affordable = int(TRIPLES * self.rest / FEWEST_CUBES) // TRIPLE_CORNERS
         candidates = list(islice(_triangles(pairs), max(self.top, min(CANDIDATES * self.top, affordable))))
         return self._screen(candidates, TRIPLES)[: self.top]
 
@@ -169,11 +184,11 @@ class _Search:
         if len(sets) <= self.top:
             return sets
 
-        share = self.measure(sets, part * self.budget).share
+        share = self.measure(sets, part * self.rest).share
         return [sets[i] for i in np.argsort(-share, kind="stable") if share[i] > 0]
 
-    def _spend(self, differences: Sequence[Difference], budget: float) -> Measured:
-        corners = Corners(differences, len(self.design.blocks))
+    def _spend(self, quantities: Sequence[Sequence[Difference]], budget: float) -> Measured:
+        corners = Corners(quantities, len(self.all))
         measured = measure_differences(self.evaluate, self.design, corners, int(budget), self.generator)
         self.left -= measured.spent
         return measured

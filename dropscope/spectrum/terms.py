@@ -17,7 +17,7 @@ SHOWN = 10
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Sets of blocks, largest share first, with 95 % intervals.
+    """Sets of blocks, largest share first, with 95 % intervals; a set without any share is left out.
 
     Attributes:
         members: indices of the blocks in each set.
@@ -33,11 +33,11 @@ class Ranking:
 
     @classmethod
     def of(cls, members: Sequence[tuple[int, ...]], measured: Measured, start: int = 0) -> Self:
-        """Rank the measurements from `start` on, one for each of the members."""
+        """Rank the measurements from `start` on, one for each of the members; empty ones are left out."""
         here = slice(start, start + len(members))
         share, low, high = measured.share[here], measured.low[here], measured.high[here]
 
-        order = np.argsort(-share, kind="stable")
+        order = [i for i in np.argsort(-share, kind="stable") if share[i] > 0]
         return cls(tuple(members[i] for i in order), share[order], low[order], high[order])
 
     def __len__(self) -> int:
@@ -92,7 +92,7 @@ class Terms:
             lines += [f"  {title}", *self._rows(getattr(self, title))]
 
         if self.skipped:
-            lines.append(f"  pairs of other blocks were not measured: none has a share above {self.skipped:.3f}")
+            lines.append(f"  pairs of other blocks were not measured: none has a share above {self.skipped:.4f}")
         return "\n".join(lines)
 
     __str__ = describe
@@ -108,7 +108,7 @@ class Terms:
         width = max(map(len, labels), default=0)
 
         rows = [
-            f"    {label:<{width}}  {share:.3f}  [{low:.3f}, {high:.3f}]"
+            f"    {label:<{width}}  {share:.4f}  [{low:.4f}, {high:.4f}]"
             for label, share, low, high in zip(labels, ranking.share, ranking.low, ranking.high, strict=False)
         ]
         hidden = len(ranking) - len(rows)

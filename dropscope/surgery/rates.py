@@ -6,9 +6,10 @@ from torch import nn
 
 from dropscope.errors import closest
 from dropscope.masks import check_p
-from dropscope.sites import Site, find
+from dropscope.sites import Site
+from dropscope.sites.finding import listed
 
-__all__ = ["assign", "set_p", "wanted"]
+__all__ = ["assign", "checked", "set_p", "wanted"]
 
 Rates = float | Mapping[str, float] | Callable[[Site], float]
 
@@ -16,12 +17,14 @@ Rates = float | Mapping[str, float] | Callable[[Site], float]
 def set_p(model: nn.Module, p: Rates, *, where: Callable[[str], bool] | None = None) -> list[Site]:
     """Set the probability of dropping of every dropout site of a model.
 
-    A compiled model is compiled again for a new `p` of torch's own modules, and not for one of dropscope's layers.
+    A rate that is learned, as in `layers.ConcreteDropout`, changes only where a mapping names it or `where` chooses
+    it. A compiled model is compiled again for a new `p` of torch's own modules, and not for one of dropscope's layers.
 
     Args:
         model: any module.
         p: one probability for all; or a mapping from paths, which changes the sites that it names; or a function of
-            the `Site`. A function sees the old one: `lambda site: site.p / 2`.
+            the `Site`. A function sees the old one: `lambda site: site.p / 2`. Nothing is called to find the sites:
+            where a class overrides `train` or `eval`, `site.active_in_train` and `active_in_eval` are None.
         where: which of the paths to change; None: all.
 
     Returns:
@@ -35,17 +38,18 @@ def set_p(model: nn.Module, p: Rates, *, where: Callable[[str], bool] | None = N
     Example:
         >>> model = nn.Sequential(nn.Dropout(0.5), nn.Linear(2, 2), nn.Dropout(0.5))
         >>> _ = set_p(model, 0.1, where=lambda path: path == "2")
-        >>> [site.p for site in find(model)]
+        >>> [model[0].p, model[2].p]
         [0.5, 0.1]
     """
-    new = wanted([site for site in find(model) if where is None or where(site.path)], p)
+    new = wanted(model, p, where)
     assign(new)
     changed = {site.path for site, _ in new}
-    return [site for site in find(model) if site.path in changed]
+    return [site for site in listed(model) if site.path in changed]
 
 
-def wanted(sites: list[Site], p: Rates) -> list[tuple[Site, float]]:
+def wanted(model: nn.Module, p: Rates, where: Callable[[str], bool] | None) -> list[tuple[Site, float]]:
     """Say which sites shall have which probability; every value is checked."""
+    sites = [site for site in listed(model) if where is None or where(site.path)]
     if isinstance(p, Mapping):
         paths = [site.path for site in sites]
         for path in p:
@@ -53,8 +57,9 @@ def wanted(sites: list[Site], p: Rates) -> list[tuple[Site, float]]:
                 raise ValueError(f"`p` must name dropout sites, got {path!r}: {closest(path, paths)}")
         pairs = [(site, p[site.path]) for site in sites if site.path in p]
     else:
-        pairs = [(site, p(site) if callable(p) else p) for site in sites]
-    return [(site, _checked(value, site)) for site, value in pairs]
+        chosen = [site for site in sites if where is not None or not getattr(site.module, "learned", False)]
+        pairs = [(site, p(site) if callable(p) else p) for site in chosen]
+    return [(site, checked(value, site)) for site, value in pairs]
 
 
 def assign(new: list[tuple[Site, float]]) -> None:
@@ -69,6 +74,7 @@ def assign(new: list[tuple[Site, float]]) -> None:
         raise
 
 
-def _checked(p: float, site: Site) -> float:
+def checked(p: float, site: Site) -> float:
+    """Check a probability that a site shall have."""
     owner = f"{site.kind} at {site.path!r}" if site.path else site.kind
     return check_p(p, owner, below_one=getattr(site.module, "below_one", False))

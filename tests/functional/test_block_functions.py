@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import max_pool2d, pad
 
 from dropscope import functional
-from dropscope.functional.blocks import seed_rate
+from dropscope.functional.blocks import _kept, _kept_by_pooling, seed_rate
 
 DROP = {1: functional.drop_block1d, 2: functional.drop_block2d, 3: functional.drop_block3d}
 MAPS = [
@@ -218,3 +218,10 @@ class TestInputs:
     @pytest.mark.parametrize("shape", [(0, 3, 9, 9), (2, 0, 9, 9), (2, 3, 0, 9)])
     def test_nothing_may_be_dropped(self, shape):
         assert functional.drop_block2d(torch.ones(shape), 0.3, training=True).shape == shape
+
+
+@pytest.mark.parametrize(("sizes", "blocks"), MAPS)
+def test_compiled_code_keeps_what_eager_code_keeps(sizes, blocks, generator):
+    places = [size - block + 1 for size, block in zip(sizes, blocks, strict=True)]
+    clear = torch.rand(20, 3, *places, generator=generator) < 0.9
+    assert torch.equal(_kept_by_pooling(clear, blocks), _kept(clear, sizes, blocks).bool())

@@ -106,6 +106,11 @@ class TestTorchsSampler:
         with pytest.raises(ValueError, match="torch's dropout has none"):
             functional.dropout(torch.ones(3), 0.5, training=True, sampler="torch", **options)
 
+    @pytest.mark.parametrize("training", [True, False])
+    def test_a_tensor_p_outside_the_unit_interval_is_refused(self, training):
+        with pytest.raises(ValueError, match=r"`p` must be in \[0, 1\], got 1\.5"):
+            functional.dropout(torch.ones(3), torch.tensor(1.5), training=training, sampler="torch")
+
 
 class TestClassical:
     """`inverted=False`: no scale in training, `x * q` otherwise."""

@@ -65,6 +65,17 @@ class TestStochasticDepth:
         whole = x + functional.drop_path(torch.sin(x), 0.5, training=True, generator=seeded(seed))
         assert torch.equal(skipped, whole)
 
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    def test_half_types_are_scaled_in_single_precision(self, dtype, seed):
+        """x = 0, so that y is the scaled branch: `1 / q` itself must not be rounded to a half type."""
+        ones = torch.linspace(1, 2, 64, dtype=dtype)
+        y = functional.stochastic_depth(
+            lambda x: ones.expand_as(x), torch.zeros(20, 64, dtype=dtype), 0.3, training=True, generator=seeded(seed)
+        )
+        kept = y.any(1)
+        assert kept.any()
+        assert torch.equal(y[kept], (ones.double() / 0.7).to(dtype).expand_as(y[kept]))
+
     def test_computes_the_branch_for_the_kept_samples_alone(self, seed):
         branch, x = Counted(), torch.randn(500, 6)
         y = functional.stochastic_depth(branch, x, 0.3, training=True, generator=seeded(seed))

@@ -64,6 +64,12 @@ class TestMoments:
         with pytest.raises(ValueError, match=f"AlphaDropout: `{name}` must be a .* number, got"):
             layers.AlphaDropout(0.5, **moments)
 
+    @pytest.mark.parametrize("moments", [{"mean": "a"}, {"variance": None}, {"variance": True}])
+    def test_moments_that_are_no_numbers_are_refused_by_name(self, moments):
+        (name,) = moments
+        with pytest.raises(TypeError, match=f"AlphaDropout: `{name}` must be a number, got"):
+            layers.AlphaDropout(0.5, **moments)
+
 
 class TestWhatIsDropped:
     @pytest.mark.parametrize("fill", [math.inf, -math.inf, math.nan])

@@ -148,6 +148,15 @@ class TestEqualToTorch:
         hinted = ours(x, x, x, is_causal=True, need_weights=need_weights)[0]
         torch.testing.assert_close(hinted, ours(x, x, x, attn_mask=causal)[0], rtol=1e-12, atol=1e-12)
 
+    @pytest.mark.parametrize("need_weights", [True, False])
+    def test_the_causal_hint_changes_nothing_where_a_mask_is_given(self, need_weights):
+        _, ours = twins(batch_first=True)
+        x, hidden = torch.randn(N, L, E), mask("bool", (L, L))
+        hidden[0, -1] = False  # what is causal would hide it
+        given = ours(x, x, x, attn_mask=hidden, need_weights=need_weights)[0]
+        hinted = ours(x, x, x, attn_mask=hidden, is_causal=True, need_weights=need_weights)[0]
+        assert torch.equal(hinted, given)
+
     def test_inside_a_transformer_layer(self):
         theirs = nn.TransformerEncoderLayer(E, HEADS, 32, dropout=0.0, batch_first=True)
         x, causal = torch.randn(N, L, E), nn.Transformer.generate_square_subsequent_mask(L)
@@ -230,6 +239,16 @@ class TestDropout:
 def test_heads_of_unequal_size_are_refused(embed_dim, num_heads):
     with pytest.raises(ValueError, match="`embed_dim` must be a multiple of `num_heads`, got"):
         layers.MultiheadAttention(embed_dim, num_heads)
+
+
+def test_a_scale_is_a_number():
+    with pytest.raises(TypeError, match="ScaledDotProductAttention: `scale` must be a number or None, got 'a'"):
+        layers.ScaledDotProductAttention(scale="a")
+
+
+def test_repr_shows_the_sizes():
+    shown = repr(layers.MultiheadAttention(16, 4, 0.1, kdim=6, batch_first=True))
+    assert shown.startswith("MultiheadAttention(\n  16, 4, p=0.1, kdim=6, batch_first=True\n")
 
 
 class TestFromTorch:

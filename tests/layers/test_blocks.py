@@ -39,6 +39,16 @@ class TestDropBlock:
 
     @pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # inductor's own
     @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
+    def test_inductor_takes_images_with_channels_last(self):
+        torch._dynamo.reset()
+        x = torch.ones(8, 64, 16, 16).to(memory_format=torch.channels_last).requires_grad_()
+        y = torch.compile(layers.DropBlock2d(0.3, 3), backend="inductor", fullgraph=True)(x)
+        (gradient,) = torch.autograd.grad(y.sum(), x)
+        torch.testing.assert_close(gradient, y)
+        assert y.stride() == x.stride()
+
+    @pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # inductor's own
+    @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
     def test_inductor_drops_the_rate_asked_for_also_after_a_change_of_p(self, seed):
         """Means of independent maps, within 5 standard errors."""
         torch._dynamo.reset()

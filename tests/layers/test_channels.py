@@ -9,11 +9,11 @@ from dropscope import layers
 
 CASES = [
     MaskCase("Dropout1d", layers.Dropout1d, shape=(32, 8, 25), per=(0, 1)),
-    MaskCase("Dropout1d-one-sample", layers.Dropout1d, shape=(200, 25), per=(0,)),
+    MaskCase("Dropout1d-one-sample", layers.Dropout1d, shape=(200, 25), per=(0,), batch_axis=None),
     MaskCase("Dropout2d", layers.Dropout2d, shape=(32, 8, 5, 5), per=(0, 1)),
-    MaskCase("Dropout2d-one-sample", layers.Dropout2d, shape=(200, 5, 5), per=(0,)),
+    MaskCase("Dropout2d-one-sample", layers.Dropout2d, shape=(200, 5, 5), per=(0,), batch_axis=None),
     MaskCase("Dropout3d", layers.Dropout3d, shape=(32, 8, 3, 3, 3), per=(0, 1)),
-    MaskCase("Dropout3d-one-sample", layers.Dropout3d, shape=(200, 3, 3, 3), per=(0,)),
+    MaskCase("Dropout3d-one-sample", layers.Dropout3d, shape=(200, 3, 3, 3), per=(0,), batch_axis=None),
 ]
 RANKS = [(layers.Dropout1d, 1), (layers.Dropout2d, 2), (layers.Dropout3d, 3)]
 
@@ -46,3 +46,8 @@ def test_three_axes_of_an_image_are_one_sample_where_torch_drops_rows():
         theirs = nn.Dropout2d(0.5)(x)
     assert ours.flatten(1).std(1).max() == 0
     assert theirs.flatten(1).std(1).max() > 0
+
+
+def test_torchs_sampler_is_told_what_it_lacks_and_nothing_else(generator):
+    with pytest.raises(ValueError, match=r"^sampler='torch' has no generator=, as torch's dropout has none"):
+        layers.Dropout2d(0.5, sampler="torch", generator=generator)

@@ -46,6 +46,18 @@ class TestContract(LayerContract):
 
 
 class TestMask:
+    def test_one_draw_for_many_samples_is_refused_where_each_has_a_seed(self):
+        with masks.per_sample(torch.tensor([3])), pytest.raises(ValueError, match=r"masks\.per_sample"):
+            concrete("Linear", per=(1,))(torch.ones(20, 4))
+
+    @pytest.mark.parametrize("temperature", [0.0, -1.0, math.inf, math.nan, "a"])
+    def test_a_temperature_that_is_not_positive_is_refused(self, temperature):
+        match = "`temperature` must be a positive number"
+        with pytest.raises(ValueError, match=match):
+            functional.concrete_dropout(torch.ones(2), torch.zeros(()), training=True, temperature=temperature)
+        with pytest.raises(ValueError, match="ConcreteDropout: " + match):
+            concrete("Linear", temperature=temperature)
+
     @pytest.mark.parametrize("temperature", [0.01, 0.1, 2 / 3, 1.0, 3.0])
     @pytest.mark.parametrize("p", [1e-3, 0.1, 0.5, 0.9])
     def test_its_mean_by_the_trapezoidal_rule_is_that_of_adaptive_quadrature(self, p, temperature):

@@ -81,6 +81,27 @@ class TestMoments:
         layer(x).sum().backward()
         assert torch.equal(x.grad, layer.module.weight.sum(0).expand(2, 5))
 
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    def test_squares_beyond_half_precision_are_finite(self, dtype, generator):
+        """Inputs of 300, whose squares float16 cannot hold, and weights of 1e-4, whose squares vanish in it."""
+        layer = linear(0.5, inference="moments", generator=generator).to(dtype).eval()
+        nn.init.constant_(layer.module.weight, 1e-4)
+        x = torch.full((3, 5), 300.0, dtype=dtype)
+        weight = layer.module.weight.detach().double()[0, 0].item()
+        _, variance = layer.moments(x)
+        assert variance.dtype == torch.float32
+        torch.testing.assert_close(variance.double(), torch.full((3, 4), 5 * (300 * weight) ** 2).double())
+        assert layer(x).dtype == dtype
+        assert layer(x).isfinite().all()
+
+    def test_autocast_does_not_round_the_variance(self):
+        layer, x = linear(0.5), torch.randn(3, 5)
+        _, expected = layer.moments(x)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            mean, variance = layer.moments(x)
+        assert mean.dtype == torch.bfloat16
+        assert torch.equal(variance, expected)
+
     def test_they_are_those_of_floating_point_inputs(self):
         with pytest.raises(TypeError, match="`x` must be a real floating-point tensor"):
             functional.drop_connect_moments(torch.ones(2, 3, dtype=torch.int64), torch.ones(2, 3), 0.5)

@@ -96,6 +96,10 @@ class TestDropout:
         with pytest.raises(ValueError, match=r"must be|sampler='torch' has no generator="):
             layers.Dropout(0.5, **options)
 
+    def test_a_generator_that_is_none_is_refused_by_name(self):
+        with pytest.raises(TypeError, match=r"Dropout: `generator` must be a torch\.Generator or None, got 5"):
+            layers.Dropout(0.5, generator=5)
+
     # parts of the compiler are still scripted
     @pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
     @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")

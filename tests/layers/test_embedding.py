@@ -120,6 +120,16 @@ class TestEmbeddingDropout:
         with pytest.raises(TypeError, match="got Linear"):
             layers.EmbeddingDropout(nn.Linear(2, 2))
 
+    def test_a_bag_of_words_is_refused(self):
+        with pytest.raises(TypeError, match="one vector per id, got EmbeddingBag"):
+            layers.EmbeddingDropout(nn.EmbeddingBag(4, 2))
+
+    @pytest.mark.parametrize("training", [True, False])
+    def test_vectors_that_are_not_one_for_each_id_are_refused(self, training):
+        ids = torch.zeros(3, 2, dtype=torch.int64)
+        with pytest.raises(ValueError, match=r"shape \(3, 2, 'features'\), got \(3, 5\)"):
+            functional.embedding_dropout(torch.ones(3, 5), ids, 0.5, num_embeddings=1, training=training)
+
     def test_vectors_must_be_floating_point(self):
         with pytest.raises(TypeError, match="`vectors` must be a real floating-point tensor"):
             functional.embedding_dropout(

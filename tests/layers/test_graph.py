@@ -55,6 +55,20 @@ class TestContract(LayerContract):
     pass
 
 
+@pytest.mark.parametrize("case", [*CASES, *FEATURES], ids=str)
+def test_seeds_per_sample_are_refused_even_where_the_shapes_would_fit(case):
+    inputs = case.example()
+    for size in (1, *inputs[0].shape, NODES):
+        with masks.per_sample(torch.arange(size)), pytest.raises(ValueError, match=r"masks\.per_sample"):
+            case.make(0.5)(*inputs)
+
+
+@pytest.mark.parametrize("nodes", [[[0, 5], [1, 0]], [[0, -1], [1, 0]]])
+def test_edges_between_nodes_that_are_not_there_are_refused(nodes):
+    with pytest.raises(ValueError, match=r"`edge_index` must hold nodes in \[0, 3\), got"):
+        layers.NodeDropout(0.5)(torch.tensor(nodes), 3)
+
+
 @pytest.mark.parametrize("case", FEATURES, ids=str)
 class TestFeatureContract(MaskContract):
     pass

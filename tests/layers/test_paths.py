@@ -8,7 +8,7 @@ from contracts import Case, LayerContract
 from mask_contracts import MaskCase, MaskContract
 from torch import nn
 
-from dropscope import layers
+from dropscope import layers, masks
 
 
 class Smooth(nn.Module):
@@ -67,6 +67,10 @@ class TestDropPath:
         assert repr(layer) == "DropPath(p=0.5, per=())"
         assert all(len(layer(torch.ones(20, 3)).unique()) == 1 for _ in range(20))
 
+    def test_one_draw_for_many_samples_is_refused_where_each_has_a_seed(self):
+        with masks.per_sample(torch.tensor([3])), pytest.raises(ValueError, match=r"masks\.per_sample"):
+            layers.DropPath(0.5, per=())(torch.ones(20, 3))
+
     @pytest.mark.parametrize("per", [0, None, (0.5,), (0, 0)])
     def test_a_bad_per_is_refused_in_the_constructor(self, per):
         with pytest.raises((TypeError, ValueError), match="`per` must"):
@@ -82,6 +86,37 @@ class TestStochasticDepth:
         selecting = x + layers.DropPath(0.3)(branch(x))
         torch.testing.assert_close(skipping, selecting)
 
+    def test_a_branch_that_drops_gives_each_sample_the_same_in_any_company(self, seed):
+        """Alone, a sample's branch may not run at all; what is drawn after it must not depend on that."""
+        branch = nn.Sequential(Smooth(), layers.Dropout(0.5), Smooth(), layers.Dropout(0.5))
+        model = nn.Sequential(layers.StochasticDepth(branch, 0.5), layers.Dropout(0.5))
+        x, seeds = torch.randn(32, 5), seed + torch.arange(32)
+        with masks.per_sample(seeds):
+            together = model(x)
+        for i in range(32):
+            with masks.per_sample(seeds[i : i + 1]):
+                assert torch.equal(model(x[i : i + 1])[0], together[i])
+
+    @pytest.mark.parametrize("shift", [0, 1])
+    def test_draws_inside_and_after_the_branch_are_others(self, shift, seed):
+        seen = []
+
+        class Seeing(nn.Module):
+            def forward(self, x):
+                seen.append(masks.uniform(x.shape))
+                return x
+
+        with masks.per_sample(seed + torch.arange(8)):
+            layers.StochasticDepth(Seeing(), 0.0)(torch.zeros(8, 5))
+            for _ in range(shift):
+                masks.uniform((8, 5))
+            seen.append(masks.uniform((8, 5)))
+        assert not (seen[0] == seen[1]).all(1).any()
+
+    def test_a_branch_is_a_module(self):
+        with pytest.raises(TypeError, match=r"StochasticDepth: `branch` must be an nn\.Module, got <built-in"):
+            layers.StochasticDepth(torch.sin)
+
     def test_compiled_code_selects(self, seed):
         torch._dynamo.reset()
         x, layer = torch.randn(500, 5), make_stochastic_depth(0.5)
@@ -96,6 +131,11 @@ class TestLayerDrop:
     def test_the_representation_shows_p_and_the_layers(self):
         shown = repr(layers.LayerDrop([nn.Tanh(), nn.ReLU()], 0.2))
         assert shown.split() == "LayerDrop( p=0.2 (layers): ModuleList( (0): Tanh() (1): ReLU() ) )".split()
+
+    def test_seeds_per_sample_are_refused_even_where_there_are_as_many_layers(self):
+        stack = layers.LayerDrop([Smooth() for _ in range(4)], 0.5)
+        with masks.per_sample(torch.arange(4)), pytest.raises(ValueError, match=r"layer_drop .* masks\.per_sample"):
+            stack(torch.randn(4, 5))
 
     def test_a_slice_is_a_shallower_network(self):
         stack, x = make_layer_drop(0.5), torch.randn(3, 5)

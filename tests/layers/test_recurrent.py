@@ -6,7 +6,6 @@ import pytest
 import torch
 from contracts import Case, LayerContract, seeded
 from torch import nn
-from torch._dynamo.testing import CompileCounter
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from dropscope import functional, layers, masks
@@ -188,6 +187,19 @@ class TestMasks:
         torch.testing.assert_close(output, expected.masked_fill(dropped, 0) * 2, rtol=0, atol=1e-12)
         assert all(torch.allclose(a, b, rtol=0, atol=1e-12) for a, b in zip(final, state, strict=True))
 
+    def test_between_layers_only_the_input_of_the_next_is_dropped(self, seed):
+        """Two layers against two networks of one, of which the last alone drops its output."""
+        rates = {"p_input": 0.3, "p_hidden": 0.0, "p_output": 0.4}
+        _, network = twins("LSTM", num_layers=2, rates=rates)
+        first, second = (layers.VariationalLSTM(size, 4, dtype=torch.float64, **rates) for size in (3, 4))
+        first.p_output = 0.0
+        for layer, own in enumerate((first, second)):
+            for name, value in own.named_parameters():
+                value.data.copy_(network.get_parameter(name.replace("l0", f"l{layer}")))
+        x, network.generator = leaf(5, 6, 3), seeded(seed)
+        first.generator = second.generator = seeded(seed)
+        torch.testing.assert_close(network(x)[0], second(first(x)[0])[0], rtol=0, atol=1e-12)
+
     @pytest.mark.parametrize("gates", ["tied", "untied"])
     def test_packed_sequences_get_the_masks_of_the_padded_ones(self, gates, seed):
         lengths = torch.tensor([3, 6, 1, 4])
@@ -218,75 +230,6 @@ class TestMasks:
         finite = network(torch.ones(2, 200, 1))[0][1, :, 1].isfinite()
         assert finite.any()
         assert not finite.all()
-
-
-class TestRates:
-    def test_places_without_a_rate_of_their_own_follow_p(self):
-        layer = layers.VariationalLSTM(3, 4, p=0.5, p_hidden=0.2)
-        layer.p = 0.3
-        assert (layer.p_input, layer.p_hidden, layer.p_output) == (0.3, 0.2, 0.3)
-        layer.p_hidden = None
-        assert layer.p_hidden == 0.3
-
-    def test_a_bad_rate_is_refused_by_name(self):
-        with pytest.raises(ValueError, match=r"VariationalGRU.p_hidden: `p` must be in \[0, 1\], got 1.5"):
-            layers.VariationalGRU(3, 4, p_hidden=1.5)
-
-    def test_none_of_them_is_part_of_the_compiled_graph(self):
-        torch._dynamo.reset()
-        layer, counted = layers.VariationalRNN(3, 4, p_hidden=0.5, p_input=0.5, p_output=0.5), CompileCounter()
-        compiled = torch.compile(layer, backend=counted, fullgraph=True)
-        for p in (0.5, 0.2, 0.0):
-            layer.p_input = layer.p_hidden = layer.p_output = p
-            compiled(torch.ones(2, 3, 3))
-        assert counted.frame_count == 1
-
-    def test_the_repr_shows_what_differs_from_the_defaults(self):
-        layer = layers.VariationalLSTM(3, 4, 2, p_hidden=0.25, gates="untied", batch_first=True)
-        shown = "3, 4, num_layers=2, batch_first=True, p=0.5, p_hidden=0.25, gates='untied'"
-        assert repr(layer) == f"VariationalLSTM({shown})"
-
-
-class TestFromTorch:
-    def test_it_copies_parameters_and_mode(self):
-        twin = nn.GRU(3, 4, dtype=torch.float16).eval()
-        network = layers.VariationalGRU.from_torch(twin, p=0.25)
-        assert (network.p, network.training, network.weight_ih_l0.dtype) == (0.25, False, torch.float16)
-        assert network.weight_ih_l0.data_ptr() != twin.weight_ih_l0.data_ptr()
-
-    def test_another_network_is_refused(self):
-        with pytest.raises(TypeError, match=r"`module` must be an nn.LSTM, got GRU"):
-            layers.VariationalLSTM.from_torch(nn.GRU(3, 4))
-
-    def test_a_projection_is_refused(self):
-        with pytest.raises(ValueError, match="`module` must have `proj_size` 0, got 2"):
-            layers.VariationalLSTM.from_torch(nn.LSTM(3, 4, proj_size=2))
-
-
-class TestBadArguments:
-    @pytest.mark.parametrize("training", [True, False])
-    @pytest.mark.parametrize(
-        ("x", "hx", "match"),
-        [
-            (torch.ones(0, 2, 3), None, "at least one time step"),
-            (torch.ones(5, 2, 4), None, "must be equal to input_size"),
-            (torch.ones(5, 2, 3, 1), None, "must have 3 dimensions"),
-            (torch.ones(5, 2, 3).double(), None, "does not match weight dtype"),
-            (torch.ones(5, 2, 3), (torch.ones(1, 1, 4),) * 2, "Expected hidden size"),
-            (torch.ones(5, 2, 3), torch.ones(1, 2, 4), "`hx` must hold 2 tensors, got 1"),
-        ],
-    )
-    def test_sequences_and_states_that_do_not_fit(self, x, hx, match, training):
-        with pytest.raises((ValueError, RuntimeError), match=match):
-            layers.VariationalLSTM(3, 4).train(training)(x, hx)
-
-    def test_unknown_gates(self):
-        with pytest.raises(ValueError, match="VariationalLSTM: `gates` must be 'tied' or 'untied', got 'loose'"):
-            layers.VariationalLSTM(3, 4, gates="loose")
-
-    def test_an_unknown_nonlinearity(self):
-        with pytest.raises(ValueError, match="`nonlinearity` must be 'tanh' or 'relu', got 'gelu'"):
-            layers.VariationalRNN(3, 4, nonlinearity="gelu")
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")

@@ -98,6 +98,26 @@ class TestNoise:
         assert (z.mean(0).abs() < 6 / math.sqrt(3000)).all()
         assert ((z**2).mean(0) - 1).abs().max() < 6 * math.sqrt(2 / 3000)
 
+    @pytest.mark.parametrize("autocast", [False, True])
+    def test_half_precision_neither_overflows_nor_adds_a_floor_of_noise(self, autocast, generator):
+        """Inputs of 300 have squares beyond float16; the noise of a weight must then be the weight's, 1e-5 of it."""
+        dtype = torch.bfloat16 if autocast else torch.float16
+        layer = make(LINEAR, 0.5, generator).to(torch.float32 if autocast else dtype)
+        nn.init.constant_(layer.log_variance, -30.0)
+        x = torch.full((200, 5), 300.0, dtype=layer.weight.dtype)
+        with torch.autocast("cpu", dtype=dtype, enabled=autocast):
+            y, mean = layer(x), F.linear(x, layer.weight, layer.bias)
+        assert y.dtype == mean.dtype == dtype
+        assert torch.equal(layer(torch.zeros(4, 5, dtype=x.dtype)), layer.bias.expand(4, 3))
+        assert ((y - mean).abs() <= mean.abs() * torch.finfo(dtype).eps + 0.01).all()
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    def test_the_rate_of_a_zero_weight_is_finite_in_half_types(self, dtype):
+        layer = copy.deepcopy(LINEAR).to(dtype)
+        layer.weight.data.zero_()
+        assert layer.log_alpha.isfinite().all()
+        assert layer.kl().isfinite()
+
     def test_gradients_vary_less_than_with_one_sample_of_the_weights(self, generator):
         """Kingma et al.: one weight sample per batch ties the noise of its rows together."""
         layer = make(layers.VariationalLinear(10, 1, bias=False), 0.5, generator)
@@ -129,6 +149,7 @@ class TestPruning:
         assert torch.equal(layer(x), F.linear(x, layer.weight * torch.tensor([0.0, 1, 1, 1, 1]), layer.bias))
         layer.threshold = 4.0
         assert layer.sparsity() == 0.0
+        assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
 
     def test_training_makes_noise_of_inputs_that_do_not_matter(self):
         """y depends on one input of ten: relative to their size, the nine others get far more noise."""
@@ -171,6 +192,15 @@ class TestArguments:
         assert layer.weight.dtype == layer.log_variance.dtype == torch.float64
         assert layer.bias is None
         assert isinstance(layer, nn.Conv2d)
+
+    def test_the_threshold_is_a_number(self):
+        with pytest.raises(TypeError, match="VariationalLinear: `threshold` must be a number, got 'a'"):
+            layers.VariationalLinear(3, 2, threshold="a")
+
+    def test_repr_shows_what_differs_from_the_defaults(self, generator):
+        assert repr(layers.VariationalLinear(3, 2)) == "VariationalLinear(in_features=3, out_features=2, bias=True)"
+        shown = repr(layers.VariationalConv2d(3, 2, 1, threshold=4.0, generator=generator))
+        assert shown.endswith("stride=(1, 1), threshold=4.0, generator=...)")
 
     def test_the_generator_alone_decides(self, seed):
         x = torch.randn(4, 5)

@@ -81,6 +81,13 @@ class TestEval:
         assert torch.equal(functional.zoneout(new, old, 0.3, training=False), expected)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("p", [0.0, 0.5, 1.0])
+def test_the_type_is_that_of_the_new_state(p, training):
+    new, old = torch.ones(4, dtype=torch.bfloat16), torch.zeros(4)
+    assert functional.zoneout(new, old, p, training=training).dtype == torch.bfloat16
+
+
 def test_states_of_different_shapes_are_refused():
     with pytest.raises(ValueError, match=r"`old` must have the shape of `new`, \(2, 3\), got \(3,\)"):
         layers.Zoneout(0.5)(torch.ones(2, 3), torch.ones(3))

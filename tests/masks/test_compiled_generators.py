@@ -19,6 +19,7 @@ BACKENDS = [
     pytest.param("inductor", marks=pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")),
 ]
 SHAPE = (20, 64)
+CHANNELS_LAST = torch.ones(4, 64, 16, 16).to(memory_format=torch.channels_last)
 
 
 def compiled(model, backend="eager"):
@@ -57,6 +58,20 @@ class TestCompiledGenerators:
         assert torch.equal(generator.get_state(), twin.get_state())
         assert not torch.equal(first, third)
         assert not torch.equal(first != 0, second != 0)
+
+    @pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
+    @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+    @pytest.mark.parametrize("x", [torch.ones(1000), torch.ones(1001), CHANNELS_LAST], ids=["1000", "1001", "images"])
+    def test_inductor_draws_what_eager_code_draws_at_any_size_and_layout(self, x, seed):
+        layers_of = [layers.Dropout(0.3, generator=torch.Generator().manual_seed(seed)) for _ in range(2)]
+        expected = compiled(layers_of[0], "eager")(x)
+
+        x = x.clone().requires_grad_()
+        y = compiled(layers_of[1], "inductor")(x)
+        y.backward(torch.full_like(y, 3.0))
+        torch.testing.assert_close(y, expected)
+        torch.testing.assert_close(x.grad, 3 * y.detach())
+        assert y.stride() == x.stride()
 
     @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
     def test_the_seed_decides_and_the_state_advances(self, backend, generator):

@@ -127,6 +127,35 @@ class TestPerSample:
                 torch.vmap(layers.Dropout(0.5), randomness="different")(torch.ones(6, 4))
         assert compiled(torch.ones(6, 4)).shape == (6, 4)
 
+    def test_compiled_code_of_other_threads_runs_as_ever(self, seeds):
+        torch._dynamo.reset()
+        compiled = torch.compile(layers.Dropout(0.5), backend="eager", fullgraph=True)
+        refused, done = [], threading.Event()
+
+        def block():
+            with masks.per_sample(seeds):
+                opened.set()
+                done.wait()
+                with pytest.raises(RuntimeError, match="works only in code that simply runs"):
+                    compiled(torch.ones(6, 4))
+                refused.append(True)
+
+        opened = threading.Event()
+        thread = threading.Thread(target=block)
+        thread.start()
+        opened.wait()
+        try:
+            assert compiled(torch.ones(6, 4)).shape == (6, 4)
+        finally:
+            done.set()
+            thread.join()
+        assert refused == [True]
+
+    @pytest.mark.parametrize("per", [(), (1,), (-1,)])
+    def test_a_draw_that_samples_share_is_refused_also_in_a_batch_of_one(self, per, seeds):
+        with masks.per_sample(seeds[:1]), pytest.raises(ValueError, match="a draw that samples share cannot be used"):
+            masks.drop(torch.ones(1, 4), 0.5, per=per)
+
     def test_torchs_own_sampler_is_refused(self, seeds):
         with masks.per_sample(seeds), pytest.raises(ValueError, match="cannot be used inside"):
             layers.Dropout(0.5, sampler="torch")(torch.ones(6, 4))

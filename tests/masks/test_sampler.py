@@ -123,6 +123,25 @@ class TestSampler:
         assert torch.autograd.gradcheck(f, x, check_forward_ad=True)
         assert torch.autograd.gradgradcheck(f, x, check_fwd_over_rev=True)
 
+    @pytest.mark.parametrize("n", [200, noises.FEW_PAIRS + 1, noises.FEW_HALF + 1, noises.MANY])
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+    def test_what_is_kept_is_what_is_not_dropped(self, n, dtype, seed):
+        first, second = (torch.Generator().manual_seed(seed) for _ in range(2))
+        kept = masks.keep((n,), 0.1, dtype=dtype, generator=first)
+        assert torch.equal(masks.drop(torch.ones(n, dtype=dtype), 0.1, generator=second) != 0, kept)
+
+    @pytest.mark.parametrize(("save", "n"), [("mask", 1000), ("mask", 3000), ("seed", 1000), ("seed", 3000)])
+    def test_gradients_may_come_in_a_batch(self, save, n, monkeypatch, seed):
+        monkeypatch.setattr(sampler, "BLOCK", 1 << 11)
+        monkeypatch.setattr(sampler, "SMALL", 1 << 9)
+        x = torch.ones(n, requires_grad=True)
+        y = masks.drop(x, 0.5, save=save, generator=torch.Generator().manual_seed(seed))
+        upstream = torch.randn(3, n)
+        (batched,) = torch.autograd.grad(y, x, upstream, is_grads_batched=True, retain_graph=True)
+        mapped = torch.vmap(lambda v: torch.autograd.grad(y, x, v, retain_graph=True)[0])(upstream)
+        assert torch.equal(batched, upstream * y.detach())
+        assert torch.equal(mapped, batched)
+
 
 class TestSeedKept:
     """`save="seed"`: the mask is drawn again for the gradient."""

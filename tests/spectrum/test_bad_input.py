@@ -19,7 +19,7 @@ def first(x):
     ("arguments", "message"),
     [
         ({"method": "masks"}, "`method` must be 'cube', got 'masks'."),
-        ({"inputs_law": "joint"}, "`inputs_law` must be 'product', got 'joint'."),
+        ({"inputs_law": "marginal"}, "`inputs_law` must be 'product' or 'joint', got 'marginal'."),
         ({"point": "raw"}, "`point` must be 'smooth' or 'nnls', got 'raw'."),
         ({"inputs": INPUTS[0]}, "`inputs` must be a table of two rows or more, got shape (9,)."),
         ({"inputs": INPUTS[:1]}, "`inputs` must be a table of two rows or more, got shape (1, 9)."),

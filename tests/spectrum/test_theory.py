@@ -4,9 +4,18 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from oracle import anova, legendre
 
-from dropscope.spectrum.theory import expected_count, masked_variance_ratios, product_variances, survival_factor
+from dropscope.spectrum.purification import purify
+from dropscope.spectrum.theory import (
+    expected_count,
+    gradient_slope,
+    masked_effect,
+    masked_variance_ratios,
+    product_variances,
+    survival_factor,
+)
 
 NODES, WEIGHTS = legendre(-1, 1)
 
@@ -17,6 +26,11 @@ def cosine(x):
 
 MEAN = np.average(cosine(NODES), weights=WEIGHTS)
 VARIANCE = np.average((cosine(NODES) - MEAN) ** 2, weights=WEIGHTS)
+
+
+@pytest.fixture
+def rng(seed):
+    return np.random.default_rng(seed)
 
 
 def test_survival_factor_counts_masks_that_keep_a_whole_interaction():
@@ -75,3 +89,110 @@ def test_resampling_keeps_exactly_q_to_the_2k(p):
 def test_factors_of_different_number_are_refused():
     with pytest.raises(ValueError, match="argument 2 is longer"):
         product_variances([0.0], [1.0, 1.0])
+
+
+def chance(mask, p):
+    return (1 - p) ** sum(mask) * p ** (len(mask) - sum(mask))
+
+
+def zeroed(values, mask, at_zero):
+    """Values of a function on a grid whose dropped inputs are set to zero."""
+    for axis, (kept, zero) in enumerate(zip(mask, at_zero, strict=True)):
+        if not kept:
+            values = np.broadcast_to(values.take([zero], axis=axis), values.shape)
+    return values
+
+
+class TestTheoremOne:
+    @pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 4, 3), (2, 3, 2, 3), (2,) * 6])
+    def test_the_leak_sums_over_proper_subsets_of_kept_inputs(self, shape, rng):
+        effect, p = rng.normal(size=shape), rng.uniform()
+        at_zero = [rng.integers(size) for size in shape]
+        n = len(shape)
+
+        leak = sum(
+            p ** (n - sum(kept)) * (1 - p) ** sum(kept) * zeroed(effect, kept, at_zero)
+            for kept in itertools.product([0, 1], repeat=n)
+            if sum(kept) < n
+        )
+        found = masked_effect(effect, at_zero, p)
+        assert np.abs(found[0] - (1 - p) ** n * effect).max() <= 1e-14
+        assert np.abs(found[1] - leak).max() <= 1e-14
+
+    def test_effects_and_leaks_add_up_to_the_average_over_all_masks(self, rng):
+        values, at_zero, p = rng.normal(size=(4, 3, 5, 2)), (1, 0, 3, 1), 0.3
+        averaged = sum(
+            chance(mask, p) * zeroed(values, mask, at_zero) for mask in itertools.product([0, 1], repeat=values.ndim)
+        )
+
+        total = np.zeros(values.shape)
+        for axes, effect in purify(values).effects.items():
+            shrunk, leak = masked_effect(effect, [at_zero[axis] for axis in axes], p)
+            total += np.expand_dims(shrunk + leak, [axis for axis in range(values.ndim) if axis not in axes])
+        assert np.abs(total - averaged).max() <= 1e-12
+
+    def test_the_mean_of_the_leak_is_not_zero(self, rng):
+        """E a_u = p^|u| f_u(0), as pure effects have mean zero along every axis."""
+        effect = purify(rng.normal(size=(4, 5))).effects[(0, 1)]
+        _, leak = masked_effect(effect, (2, 3), 0.4)
+        assert leak.mean() == pytest.approx(0.4**2 * effect[2, 3], rel=1e-9)
+
+    def test_a_product_that_vanishes_at_zero_leaks_nothing(self):
+        shrunk, leak = masked_effect(np.multiply.outer([0.0, 1, 2], [-3.0, 0, 5]), (0, 1), 0.25)
+        assert not leak.any()
+        assert shrunk[1, 2] == 0.75**2 * 5
+
+    def test_one_index_per_axis_is_needed(self):
+        with pytest.raises(ValueError, match="`at_zero` must hold 2 indices, one per dimension, got 1"):
+            masked_effect(np.ones((2, 2)), [0], 0.5)
+
+
+class TestGradients:
+    """Exact expectations: all sign vectors, all masks, and all resampled signs."""
+
+    N = 4
+    SIGNS = torch.tensor(list(itertools.product([-1.0, 1.0], repeat=N)), dtype=torch.float64)
+    MASKS = torch.tensor(list(itertools.product([0.0, 1.0], repeat=N)), dtype=torch.float64)
+
+    def gradient(self, order, p, masked_mean, generator):
+        """Gradient of E[y mean of f over masks] in all weights of a random network; y is a product of so many signs."""
+        first = torch.randn(8, self.N, generator=generator, dtype=torch.float64, requires_grad=True)
+        second = torch.randn(8, generator=generator, dtype=torch.float64, requires_grad=True)
+
+        def f(x):
+            return (x @ first.T + 0.5).tanh() @ second
+
+        loss = (self.SIGNS[:, :order].prod(1) * masked_mean(f, p)).mean()
+        return torch.cat([part.flatten() for part in torch.autograd.grad(loss, (first, second))]).numpy()
+
+    def resampled(self, f, p):
+        return sum(
+            chance(mask.tolist(), p) * f(torch.where(mask.bool(), self.SIGNS[:, None], self.SIGNS)).mean(1)
+            for mask in self.MASKS
+        )
+
+    def zeroed(self, f, p):
+        return sum(chance(mask.tolist(), p) * f(self.SIGNS * mask) for mask in self.MASKS)
+
+    @pytest.mark.parametrize("order", [1, 2, 3, 4])
+    def test_resampling_leaves_q_to_the_k_of_the_expected_gradient(self, order, seed):
+        plain, masked = (
+            self.gradient(order, p, self.resampled, torch.Generator().manual_seed(seed)) for p in (0.0, 0.5)
+        )
+        assert np.abs(masked - survival_factor(order, 0.5) * plain).max() <= 1e-12
+        assert gradient_slope(masked, plain) == pytest.approx(survival_factor(order, 0.5), rel=1e-9)
+
+    def test_zero_masks_leave_another_part_below_the_highest_order(self, seed):
+        slopes = []
+        for order in (1, self.N):
+            plain, masked = (
+                self.gradient(order, p, self.zeroed, torch.Generator().manual_seed(seed)) for p in (0.0, 0.5)
+            )
+            slopes.append(gradient_slope(masked, plain))
+        assert abs(slopes[0] - 0.5) > 1e-6
+        assert slopes[1] == pytest.approx(0.5**self.N, rel=1e-9)
+
+    @pytest.mark.parametrize(("masked", "plain"), [([1.0], [0.0]), ([1.0], [1.0, 2.0])])
+    def test_gradients_without_a_slope_are_refused(self, masked, plain):
+        with pytest.raises(ValueError, match="`masked` and `plain` must have the same shape"):
+            gradient_slope(masked, plain)

@@ -5,9 +5,11 @@ import torch
 from contracts import tensor
 from operated import layer_cases
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 from dropscope import layers, sites, surgery
 from dropscope.layers import DropoutLayer
+from dropscope.surgery import fixing
 
 
 class TestFreeze:
@@ -100,6 +102,24 @@ class TestFreeze:
         with surgery.freeze(model):
             (gradient,) = torch.autograd.grad(model(x).sum(), x)
             assert torch.equal(gradient, model(torch.ones(100)))
+
+    def test_a_site_inside_a_layer_and_outside_it_is_frozen_in_both_places(self):
+        shared = layers.Dropout(0.5)
+        model, x = nn.ModuleList([layers.LayerDrop([shared, nn.Dropout(0.5)], 0.0), shared]), torch.ones(200)
+        for order in ((0, 1), (1, 0)):
+            with surgery.freeze(model):
+                first = [model[i](x) for i in order]
+                for _ in range(3):
+                    assert all(map(torch.equal, [model[i](x) for i in order], first))
+
+    def test_keyword_arguments_count_among_the_devices(self, monkeypatch):
+        seen = []
+        streams = fixing.Streams
+        monkeypatch.setattr(fixing, "Streams", lambda module, inputs: seen.append(inputs) or streams(module, inputs))
+        x = torch.ones(3)
+        with surgery.freeze(nn.Dropout(0.5)) as model:
+            model(input=x)
+        assert any(tensor is x for tensor in tree_leaves(seen))
 
     @pytest.mark.parametrize("case", list(layer_cases()))
     def test_every_layer_keeps_its_first_mask(self, case):

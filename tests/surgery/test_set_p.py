@@ -6,7 +6,7 @@ from operated import network, rates
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
-from dropscope import layers, surgery
+from dropscope import layers, schedules, surgery
 
 
 class TestSetP:
@@ -66,3 +66,33 @@ class TestSetP:
         model = network()[:3]
         surgery.set_p(model, 1.0, where=lambda path: path == "1")
         assert not model[:2](torch.ones(2, 6)).any()
+
+    @pytest.mark.parametrize("p", [1.0, {"0": 0.2, "1": 1.0}])
+    def test_a_law_that_cannot_drop_all_refuses_it_by_name_before_anything_changes(self, p):
+        model = nn.Sequential(layers.Dropout(0.1), layers.GaussianDropout(0.1))
+        with pytest.raises(ValueError, match=r"GaussianDropout at '1': `p` must be in \[0, 1\), got 1.0"):
+            surgery.set_p(model, p)
+        assert set(rates(model).values()) == {0.1}
+
+    def test_a_learned_rate_changes_only_where_it_is_named(self):
+        model = nn.Sequential(nn.Dropout(0.5), layers.ConcreteDropout(nn.Linear(2, 2), 0.3))
+        for p in (0.1, lambda site: site.p / 2):
+            assert [site.path for site in surgery.set_p(model, p)] == ["0"]
+            assert model[1].p == pytest.approx(0.3, abs=1e-6)
+        surgery.set_p(model, {"1": 0.2})
+        assert model[1].p == pytest.approx(0.2, abs=1e-6)
+        surgery.set_p(model, 0.1, where=lambda path: path == "1")
+        assert model[1].p == pytest.approx(0.1, abs=1e-6)
+
+    def test_what_a_class_does_in_train_and_eval_is_never_called(self):
+        class Loud(nn.Sequential):
+            def train(self, mode=True):
+                raise RuntimeError("called")
+
+        model = Loud(nn.Dropout(0.5))
+        (site,) = surgery.set_p(model, lambda site: site.p / 2)
+        assert (site.p, site.active_in_train, site.active_in_eval) == (0.25, None, None)
+        schedules.Late(model, steps=3)
+        with surgery.freeze(model):
+            model(torch.ones(3))
+        surgery.strip(model)
