@@ -40,7 +40,8 @@ class TestEachPackage:
 def test_results_are_frozen_dataclasses():
     from dropscope import spectrum, study
 
-    for kind in (study.StudyResult, study.Advice, study.Arm, study.Decision, spectrum.Spectrum):
+    spectra = (spectrum.Spectrum, spectrum.Terms, spectrum.PureEffects)
+    for kind in (study.StudyResult, study.Advice, study.Arm, study.Decision, *spectra):
         assert is_dataclass(kind)
         assert kind.__dataclass_params__.frozen
 

@@ -1,6 +1,8 @@
 """How much variance a model learned at each interaction order, and how sure that is.
 
-`interaction_spectrum` measures any callable; `stack_spectra` measures many stacked models in one pass.
+`interaction_spectrum` measures any callable; `stack_spectra` measures many stacked models in one pass; `rank_terms`
+says which interactions they are; `purify` takes a function on a grid apart under dependent inputs; `distill` is the
+biased scheme of the literature, for comparison.
 `known` holds functions with known answers, `theory` what masks do to interactions in closed form.
 """
 

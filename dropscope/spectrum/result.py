@@ -30,10 +30,11 @@ class Spectrum:
         mean_order_high: its upper end.
         orders: fitted share of every order, 1 to the number of blocks; single high orders are not identified.
         budget: rows on which the model was evaluated.
-        method: "cube", or "exact-cube" when every block was toggled by itself.
+        method: "cube", or "exact-cube" when every block was toggled by itself, with "+pce" after it where a control
+            variate helped; "nested", "distill-text" or "distill-code" where a surrogate was fitted.
         inputs_law: law of the inputs that the shares speak of.
         blocks: column indices of each block.
-        point: how the point estimate was chosen, "smooth" or "nnls".
+        point: how the point estimate was chosen, "smooth" or "nnls"; of a surrogate, "held-out" or "in-sample".
     """
 
     share: NDArray[np.float64]
