@@ -18,6 +18,7 @@ Cell = Callable[[Tensor, Tensor, State], State]
 def _lstm(from_input: Tensor, from_hidden: Tensor, state: State) -> State:
     enter, forget, new, leave = (from_input + from_hidden).chunk(4, -1)
     memory = forget.sigmoid() * state[1] + enter.sigmoid() * new.tanh()
+    memory = memory.to(new.dtype)  # under autocast the first state is wider than the gates
     return leave.sigmoid() * memory.tanh(), memory
 
 

@@ -146,15 +146,11 @@ class TestLayerDrop:
 
 @pytest.mark.parametrize("make", [make_stochastic_depth, make_layer_drop])
 class TestBoth:
-    def test_distributed_training_finds_every_parameter_used(self, make, tmp_path):
-        torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
-        try:
-            model = nn.parallel.DistributedDataParallel(make(1.0))
-            for _ in range(3):
-                model(torch.randn(4, 5)).sum().backward()
-            assert all(not v.grad.any() for v in model.parameters())
-        finally:
-            torch.distributed.destroy_process_group()
+    def test_parameters_that_are_skipped_get_zero_gradients(self, make):
+        """Distributed training waits for every parameter's gradient, and hangs or complains where there is none."""
+        layer = make(1.0)
+        layer(torch.randn(4, 5)).sum().backward()
+        assert all(v.grad is not None and not v.grad.any() for v in layer.parameters())
 
     @pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # inductor's own
     @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler")
