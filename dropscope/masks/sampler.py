@@ -110,7 +110,8 @@ def _number(value: float, dtype: torch.dtype) -> Tensor:
 
 def _select(x: Tensor, numbers: Tensor, threshold: int, factor: float) -> Tensor:
     """`x * factor` where the number exceeds the threshold, else 0, block by block."""
-    if x.numel() <= BLOCK or not x.is_cpu or x.stride() != numbers.stride():
+    alike = x.shape == numbers.shape and x.stride() == numbers.stride()
+    if x.numel() <= BLOCK or not x.is_cpu or not alike:
         return select_above(x, numbers, threshold).mul_(factor)
 
     out = torch.empty_like(x)

@@ -97,6 +97,14 @@ class TestSampler:
             masks.drop(torch.ones(n, requires_grad=True), 0.3)
         assert sum(t.numel() * t.element_size() for t in saved) == n
 
+    def test_a_shared_mask_in_blocks_is_that_of_the_whole_tensor(self, monkeypatch, seed):
+        x = torch.randn(6000, 8, 5).transpose(0, 1)  # its strides are those of a mask of shape (8, 1, 5), too
+        results = []
+        for block in (1 << 6, 1 << 20):
+            monkeypatch.setattr(sampler, "BLOCK", block)
+            results.append(masks.drop(x, 0.5, per=(0, 2), generator=torch.Generator().manual_seed(seed)))
+        assert torch.equal(*results)
+
     def test_blocks_and_the_whole_tensor_give_the_same(self, monkeypatch, seed):
         x = torch.randn(3 * 1000 + 17, 7)
         results = []
