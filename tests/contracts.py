@@ -109,7 +109,7 @@ class LayerContract:
             return tensor(layer(x, *inputs[1:]))
 
         x = inputs[0].clone().requires_grad_()
-        assert torch.autograd.gradcheck(f, x, fast_mode=True)
+        assert torch.autograd.gradcheck(f, x, fast_mode=True, check_forward_ad=True)
         assert torch.autograd.gradgradcheck(f, x, fast_mode=True)
 
     @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])

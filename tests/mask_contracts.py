@@ -59,6 +59,20 @@ class MaskContract(LayerContract):
         rounding = torch.finfo(dtype).eps / 2 * case.law(p).scale
         assert abs(draws.mean().item() - 1) <= 5 * error + rounding
 
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+    def test_every_factor_is_zero_or_the_scale_rounded_once(self, case, dtype):
+        if case.law is not masks.Bernoulli:
+            pytest.skip("its factors are drawn from a continuous law")
+        layer, expected = case.make(0.3), {0.0, torch.tensor(1 / 0.7, dtype=dtype).item()}
+        torch._dynamo.reset()
+        runs = [
+            layer,
+            torch.compile(layer, backend="aot_eager", fullgraph=True),
+            lambda x: torch.vmap(layer, randomness="different")(x.expand(4, *x.shape)),
+        ]
+        for run in runs:
+            assert set(run(case.ones(dtype=dtype)).unique().tolist()) <= expected
+
     def test_the_mask_is_constant_outside_per(self, case):
         y = case.make(0.5)(case.ones())
         own = masks.draw_shape(case.shape, case.per)
@@ -69,7 +83,7 @@ class MaskContract(LayerContract):
         layer = case.make(0.3, generator=seeded(seed))
         layer(x).backward(upstream)
         mask = case.make(0.3, generator=seeded(seed))(case.ones())
-        torch.testing.assert_close(x.grad, mask * upstream, rtol=1e-6, atol=0)
+        assert torch.equal(x.grad, mask * upstream)
 
     @pytest.mark.parametrize("fill", [1.0, math.inf, math.nan])
     def test_p_one_gives_zeros_in_value_and_gradient(self, case, fill):
