@@ -40,7 +40,7 @@ class TestEachPackage:
 def test_results_are_frozen_dataclasses():
     from dropscope import spectrum, study
 
-    spectra = (spectrum.Spectrum, spectrum.Terms, spectrum.PureEffects)
+    spectra = (spectrum.Spectrum, spectrum.SurvivalCurve, spectrum.Terms, spectrum.PureEffects)
     for kind in (study.StudyResult, study.Advice, study.Arm, study.Decision, *spectra):
         assert is_dataclass(kind)
         assert kind.__dataclass_params__.frozen

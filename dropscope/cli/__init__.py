@@ -1,10 +1,11 @@
-"""The command line: `dropscope study`."""
+"""The command line: `dropscope study` and `dropscope spectrum`."""
 
 import sys
 
 import typer
 
 from dropscope import __version__
+from dropscope.cli.spectrum_command import spectrum
 from dropscope.cli.study_command import study
 from dropscope.errors import DropscopeError
 
@@ -27,6 +28,7 @@ def dropscope(
 
 
 app.command("study")(study)
+app.command("spectrum")(spectrum)
 
 
 def main() -> None:

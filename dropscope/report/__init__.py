@@ -1,5 +1,26 @@
-"""A finished study as something to look at: one self-contained HTML file, and its figures as PNG."""
+"""Results as something to look at: self-contained HTML files, and figures for papers and notebooks.
 
+`write_report` shows a finished study, `write_spectrum` the spectrum of one model. `draw_shares`, `draw_survival`,
+`draw_spectra` and `draw_terms` describe single figures; `to_png` saves one, `to_plotly` shows one in a notebook.
+"""
+
+from dropscope.report.comparison_figure import draw_spectra
+from dropscope.report.model_writing import write_spectrum
+from dropscope.report.notebook import to_plotly
+from dropscope.report.picture import Figure
+from dropscope.report.png_drawing import to_png
+from dropscope.report.share_figures import draw_shares, draw_survival
+from dropscope.report.terms_figure import draw_terms
 from dropscope.report.writing import write_report
 
-__all__ = ["write_report"]
+__all__ = [
+    "Figure",
+    "draw_shares",
+    "draw_spectra",
+    "draw_survival",
+    "draw_terms",
+    "to_plotly",
+    "to_png",
+    "write_report",
+    "write_spectrum",
+]

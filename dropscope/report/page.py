@@ -1,15 +1,12 @@
-"""Fill the page of a report: one HTML file with style, data and plotly.js inside; it asks the network for nothing."""
+"""The page of a study."""
 
-import re
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from dropscope.errors import need
-from dropscope.report.picture import DARK, LIGHT, Figure
-from dropscope.report.plotly_drawing import to_plotly
+from dropscope.report.filling import fill
+from dropscope.report.picture import Figure
 from dropscope.report.reading import p_text
-from dropscope.report.tables import arms_table, number_text, references_table, refit_table, trials_table
+from dropscope.report.tables import arms_table, references_table, refit_table, trials_table
 from dropscope.study import StudyResult
 from dropscope.study.metrics import LABELS
 
@@ -30,28 +27,12 @@ def render(result: StudyResult, figures: list[Figure]) -> str:
     Returns:
         The HTML.
     """
-    jinja2, offline = need("jinja2", "study"), need("plotly.offline", "study")
-    # Whatever a table is called, it is text here: autoescape is on for every name.
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["number"] = number_text
-    here = files("dropscope.report")
-    template = environment.from_string(here.joinpath("template.html").read_text(encoding="utf-8"))
-    trusted = environment.filters["safe"]
-    return template.render(
-        result=result, figures=figures, plots=[to_plotly(panel) for figure in figures for panel in figure.panels],
-        answer=_answer(result), numbers=_numbers(result), options=_options(result), versions=result.versions,
-        palettes={"light": LIGHT, "dark": DARK}, arms=arms_table(result), references=references_table(result),
-        refit=refit_table(result), trials=trials_table(result), files=[Path(file).name for file in result.files],
-        style=trusted(here.joinpath("style.css").read_text(encoding="utf-8")),
-        plotly=trusted(_as_script(offline.get_plotlyjs())),
+    return fill(
+        "study.html", figures, result=result, answer=_answer(result), numbers=_numbers(result),
+        options=_options(result), versions=result.versions, arms=arms_table(result),
+        references=references_table(result), refit=refit_table(result), trials=trials_table(result),
+        files=[Path(file).name for file in result.files],
     )  # fmt: skip
-
-
-def _as_script(source: str) -> str:
-    """No text inside a script may end it."""
-    return re.sub(r"</(?=script)", r"<\\/", source, flags=re.IGNORECASE)
 
 
 def _answer(result: StudyResult) -> dict[str, Any]:

@@ -42,14 +42,19 @@ class Line:
 
 @dataclass(frozen=True, eq=False)
 class Bars:
-    """One segment of stacked bars: from `base` up by `height`."""
+    """One segment of stacked bars: from `base` up by `height`.
+
+    An empty `label` keeps it out of the key; `hatched` says of each bar whether it is drawn as hatching, for what is
+    not identified.
+    """
 
     x: Sequence[float]
     base: Sequence[float]
     height: Sequence[float]
     colour: str
     label: str
-    hover: list[str]
+    hover: Sequence[str]
+    hatched: Sequence[bool] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +69,11 @@ class Level:
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """One pair of axes. `ticks` names positions on the x axis; `log_x` makes that axis logarithmic."""
+    """One pair of axes. `ticks` names positions on the x axis; `log_x` makes that axis logarithmic.
+
+    A `flipped` panel lists named rows: its x axis runs down the left side, its y axis from left to right. `height` is
+    that of the panel beside a usual one.
+    """
 
     title: str
     x_label: str
@@ -74,6 +83,8 @@ class Panel:
     x_range: tuple[float, float]
     ticks: dict[float, str] = field(default_factory=dict)
     log_x: bool = False
+    flipped: bool = False
+    height: float = 1.0
 
     @property
     def levels(self) -> list[Level]:
@@ -83,7 +94,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Key:
-    """One entry of a figure's key: a line, points, or a filled box."""
+    """One entry of a figure's key: a line, points, or a box, filled or hatched."""
 
     label: str
     colour: str
@@ -91,6 +102,7 @@ class Key:
     marker: str
     box: bool
     opacity: float = 1.0
+    hatched: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,12 +117,18 @@ class Figure:
     columns: int = 3
 
     @property
+    def rows(self) -> list[list[Panel]]:
+        """The panels, row by row."""
+        return [self.panels[i : i + self.columns] for i in range(0, len(self.panels), self.columns)]
+
+    @property
     def keys(self) -> list[Key]:
         """The key: each label once, in order of first appearance."""
         found: dict[str, Key] = {}
         for item in (item for panel in self.panels for item in panel.items):
-            if isinstance(item, Bars):
-                found.setdefault(item.label, Key(item.label, item.colour, "solid", "", True))
+            if isinstance(item, Bars) and item.label:
+                hatched = any(item.hatched) and all(item.hatched)
+                found.setdefault(item.label, Key(item.label, item.colour, "solid", "", True, hatched=hatched))
             elif isinstance(item, Line) and item.label and not all(map(math.isnan, item.y)):
                 found.setdefault(
                     item.label, Key(item.label, item.colour, item.dash, item.marker, item.band, item.opacity)

@@ -7,13 +7,13 @@ from typing import Any
 
 from dropscope.report.picture import Bars, Level, Line, Panel
 
-__all__ = ["to_plotly"]
+__all__ = ["escaped", "panel_plot"]
 
 FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif"
 SYMBOLS = {"circle": "circle", "ring": "circle-open", "diamond": "diamond", "cross": "x-thin-open"}
 
 
-def to_plotly(panel: Panel) -> dict[str, Any]:
+def panel_plot(panel: Panel) -> dict[str, Any]:
     """Describe a panel to plotly.js.
 
     Args:
@@ -24,9 +24,11 @@ def to_plotly(panel: Panel) -> dict[str, Any]:
     """
     data = [_level(level, panel) for level in panel.levels if math.isfinite(level.y)]
     data += [_trace(item) for item in panel.items if not isinstance(item, Level)]
+    if panel.flipped:
+        data = [_flip(trace) for trace in data]
     margin = {"l": 58, "r": 74 if panel.levels else 12, "t": 10, "b": 46}
     x_axis: dict[str, Any] = {
-        "title": {"text": _text(panel.x_label), "standoff": 10},
+        "title": {"text": "" if panel.flipped else escaped(panel.x_label), "standoff": 10},
         "range": [_log(end, panel) for end in panel.x_range],
         "gridcolor": "grid", "zeroline": False, "showgrid": not panel.ticks, "linecolor": "muted", "automargin": True,
     }  # fmt: skip
@@ -35,22 +37,30 @@ def to_plotly(panel: Panel) -> dict[str, Any]:
     if panel.ticks:
         x_axis |= {
             "tickvals": list(panel.ticks),
-            "ticktext": [_text(t) for t in panel.ticks.values()],
+            "ticktext": [escaped(t) for t in panel.ticks.values()],
             "tickangle": 0,
             "tickfont": {"size": 10.5},
         }
     y_axis = {
-        "title": {"text": _text(panel.y_label), "standoff": 8}, "range": list(panel.y_range), "gridcolor": "grid",
+        "title": {"text": escaped(panel.y_label), "standoff": 8}, "range": list(panel.y_range), "gridcolor": "grid",
         "zeroline": False, "automargin": True, "nticks": 7,
     }  # fmt: skip
+    axes = (y_axis, x_axis) if panel.flipped else (x_axis, y_axis)
     layout = {
-        "margin": margin, "xaxis": x_axis, "yaxis": y_axis, "showlegend": False, "barmode": "overlay", "bargap": 0.2,
+        "margin": margin, "xaxis": axes[0], "yaxis": axes[1], "showlegend": False, "barmode": "overlay", "bargap": 0.2,
         "hovermode": "closest", "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": FONT, "size": 12, "color": "ink"},
         "hoverlabel": {"bgcolor": "card", "bordercolor": "muted", "font": {"color": "ink"}, "align": "left"},
         "annotations": [_level_name(level) for level in panel.levels],
     }  # fmt: skip
     return {"data": data, "layout": layout}
+
+
+def _flip(trace: dict[str, Any]) -> dict[str, Any]:
+    """Exchange x and y."""
+    swap = {"x": "y", "y": "x", "error_y": "error_x"}
+    flipped = {swap.get(name, name): value for name, value in trace.items()}
+    return {**flipped, "orientation": "h"} if trace["type"] == "bar" else flipped
 
 
 def _trace(item: Line | Bars) -> dict[str, Any]:
@@ -60,9 +70,12 @@ def _trace(item: Line | Bars) -> dict[str, Any]:
 
 
 def _bars(item: Bars) -> dict[str, Any]:
+    marker: dict[str, Any] = {"color": item.colour}
+    if any(item.hatched):
+        marker["pattern"] = {"shape": ["/" if hatched else "" for hatched in item.hatched], "fillmode": "replace"}
     return {
         "type": "bar", "x": list(item.x), "base": _plain(item.base), "y": _plain(item.height),
-        "name": _text(item.label), "marker": {"color": item.colour}, **_hover(item.hover),
+        "name": escaped(item.label), "marker": marker, **_hover(item.hover),
     }  # fmt: skip
 
 
@@ -70,14 +83,14 @@ def _band(item: Line) -> dict[str, Any]:
     return {
         "type": "scatter", "x": [*item.x, *item.x[::-1]], "y": _plain([*item.low, *item.high[::-1]]), "mode": "lines",
         "fill": "toself", "fillcolor": item.colour, "line": {"width": 0, "color": item.colour}, "opacity": item.opacity,
-        "hoverinfo": "skip", "name": _text(item.label),
+        "hoverinfo": "skip", "name": escaped(item.label),
     }  # fmt: skip
 
 
 def _line(item: Line) -> dict[str, Any]:
     modes = [mode for mode, shown in (("lines", item.dash), ("markers", item.marker or not item.dash)) if shown]
     trace: dict[str, Any] = {
-        "type": "scatter", "x": list(item.x), "y": _plain(item.y), "mode": "+".join(modes), "name": _text(item.label),
+        "type": "scatter", "x": list(item.x), "y": _plain(item.y), "mode": "+".join(modes), "name": escaped(item.label),
         "opacity": item.opacity,
         "marker": {
             "color": item.colour, "size": item.size if item.marker else 0.1,
@@ -104,25 +117,34 @@ def _gap(end: float, y: float) -> float:
 def _level(level: Level, panel: Panel) -> dict[str, Any]:
     return {
         "type": "scatter", "x": list(panel.x_range), "y": [level.y, level.y], "mode": "lines", "hoverinfo": "skip",
-        "line": {"color": "muted", "width": 1.4, "dash": level.dash}, "name": _text(level.name),
+        "line": {"color": "muted", "width": 1.4, "dash": level.dash}, "name": escaped(level.name),
     }  # fmt: skip
 
 
 def _level_name(level: Level) -> dict[str, Any]:
     return {
         "xref": "paper", "x": 1, "xanchor": "left", "xshift": 4, "y": level.name_y, "yanchor": "middle",
-        "showarrow": False, "align": "left", "text": _text(level.name), "font": {"size": 11, "color": "muted"},
+        "showarrow": False, "align": "left", "text": escaped(level.name), "font": {"size": 11, "color": "muted"},
     }  # fmt: skip
 
 
 def _hover(texts: Sequence[str]) -> dict[str, Any]:
     if not texts:
         return {"hoverinfo": "skip"}
-    return {"hovertext": [_text(text) for text in texts], "hovertemplate": "%{hovertext}<extra></extra>"}
+    return {"hovertext": [escaped(text) for text in texts], "hovertemplate": "%{hovertext}<extra></extra>"}
 
 
-def _text(text: str) -> str:
-    return html.escape(text, quote=False).replace("\n", "<br>")
+def escaped(text: str) -> str:
+    """Write a text so that plotly shows it as it is.
+
+    Args:
+        text: the text.
+
+    Returns:
+        The text without HTML, its lines broken by tags.
+    """
+    # Between dollar signs plotly would look for mathematics.
+    return html.escape(text, quote=False).replace("$", "&#36;").replace("\n", "<br>")
 
 
 def _log(end: float, panel: Panel) -> float:

@@ -28,42 +28,57 @@ def to_png(figure: Figure, path: Path) -> None:
     """
     matplotlib, backend = need("matplotlib", "study"), need("matplotlib.figure", "study")
     columns = min(figure.columns, len(figure.panels))
-    rows = math.ceil(len(figure.panels) / columns)
+    heights = [max(panel.height for panel in row) for row in figure.rows]
+    # Named rows need room for their names.
+    width, least = (5.6, 7.4) if any(panel.flipped for panel in figure.panels) else (3.9, 5.2)
+    size = (max(width * columns, least), 3.2 * sum(heights) + 0.5)
     with matplotlib.rc_context(STYLE):
-        size = (max(3.9 * columns, 5.2), 3.2 * rows + 0.5)
         canvas = backend.Figure(figsize=size, dpi=130, layout="constrained")
-        axes = canvas.subplots(rows, columns, squeeze=False).ravel()
+        axes = canvas.subplots(len(heights), columns, squeeze=False, height_ratios=heights).ravel()
         for axis, panel in zip(axes, figure.panels, strict=False):
             _panel(axis, panel)
         for axis in axes[len(figure.panels) :]:
             axis.set_axis_off()
-        canvas.legend(*_legend(figure.keys), loc="outside lower center", ncols=min(5, max(1, len(figure.keys))))
+        if figure.keys:
+            canvas.legend(*_legend(figure.keys), loc="outside lower center", ncols=_columns(figure.keys, size[0]))
         canvas.savefig(path)
 
 
 def _panel(axis: Any, panel: Panel) -> None:
     for item in panel.items:
         if isinstance(item, Bars):
-            axis.bar(item.x, item.height, bottom=item.base, color=LIGHT[item.colour], width=0.8, zorder=2)
+            _bars(axis, item, panel.flipped)
         elif isinstance(item, Level):
             _level(axis, item)
         else:
-            _line(axis, item)
-    axis.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label, ylim=panel.y_range)
+            _line(axis, item, panel.flipped)
+
+    x, y = ("y", "x") if panel.flipped else ("x", "y")
+    names = {f"{x}label": "" if panel.flipped else panel.x_label, f"{y}label": panel.y_label}
+    axis.set(title=panel.title, **names, **{f"{y}lim": panel.y_range})
     if panel.log_x:
-        axis.set_xscale("log")
+        axis.set(**{f"{x}scale": "log"})
     if panel.ticks:
-        axis.set_xticks(list(panel.ticks), list(panel.ticks.values()))
+        axis.set(**{f"{x}ticks": list(panel.ticks), f"{x}ticklabels": list(panel.ticks.values())})
         axis.minorticks_off()
-    axis.set_xlim(panel.x_range)
-    axis.grid(axis="y" if panel.ticks else "both", color=LIGHT["grid"], zorder=0)
+    axis.set(**{f"{x}lim": panel.x_range})
+    axis.grid(axis=y if panel.ticks else "both", color=LIGHT["grid"], zorder=0)
     axis.set_axisbelow(True)
 
 
-def _line(axis: Any, item: Line) -> None:
+def _bars(axis: Any, item: Bars, flipped: bool) -> None:
+    draw, start = (axis.barh, "left") if flipped else (axis.bar, "bottom")
+    bars = draw(item.x, item.height, 0.8, **{start: item.base}, color=LIGHT[item.colour], zorder=2)
+    for bar, hatched in zip(bars, item.hatched, strict=False):
+        if hatched:
+            bar.set(fill=False, hatch="////", edgecolor=LIGHT[item.colour], linewidth=0)
+
+
+def _line(axis: Any, item: Line, flipped: bool) -> None:
     colour = LIGHT[item.colour]
     if item.band:
-        axis.fill_between(item.x, item.low, item.high, color=colour, alpha=item.opacity, linewidth=0)
+        fill = axis.fill_betweenx if flipped else axis.fill_between
+        fill(item.x, item.low, item.high, color=colour, alpha=item.opacity, linewidth=0)
         return
     ends = None
     if item.low:
@@ -71,8 +86,9 @@ def _line(axis: Any, item: Line) -> None:
             [abs(end - y) if math.isfinite(end - y) else 0 for end, y in zip(side, item.y, strict=True)]
             for side in (item.low, item.high)
         ]
+    points = (item.y, item.x) if flipped else (item.x, item.y)
     axis.errorbar(
-        item.x, item.y, yerr=ends, color=colour, alpha=item.opacity, linestyle=DASHES[item.dash],
+        *points, **{"xerr" if flipped else "yerr": ends}, color=colour, alpha=item.opacity, linestyle=DASHES[item.dash],
         linewidth=item.width * 0.75, marker=MARKERS[item.marker], markersize=item.size * 0.75,
         markerfacecolor="none" if item.marker == "ring" else colour, elinewidth=1, capsize=2, zorder=3,
     )  # fmt: skip
@@ -92,13 +108,20 @@ def _level(axis: Any, item: Level) -> None:
     )
 
 
+def _columns(keys: list[Key], width: float) -> int:
+    """As many columns of the key as fit into so many inches, five at most."""
+    widest = 0.55 + 0.07 * max(len(key.label) for key in keys)
+    return max(1, min(5, len(keys), int(width / widest)))
+
+
 def _legend(keys: list[Key]) -> tuple[list[Any], list[str]]:
     lines, patches = need("matplotlib.lines", "study"), need("matplotlib.patches", "study")
     handles = []
     for key in keys:
         colour = LIGHT[key.colour]
         if key.box:
-            handles.append(patches.Patch(color=colour, alpha=key.opacity, linewidth=0))
+            hatching = {"fill": False, "hatch": "////"} if key.hatched else {}
+            handles.append(patches.Patch(color=colour, alpha=key.opacity, linewidth=0, **hatching))
             continue
         face = "none" if key.marker == "ring" else colour
         handles.append(

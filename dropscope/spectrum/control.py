@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from dropscope.spectrum.chaos import Expansion, fit_expansion
-from dropscope.spectrum.cube import CALL_ROWS, FEWEST_CUBES, Evaluate, cubes_within, measure
+from dropscope.spectrum.cube import CALL_ROWS, FEWEST_CUBES, Evaluate, Measured, cubes_within, measure
 from dropscope.spectrum.grouping import occupancy
 from dropscope.spectrum.mixtures import Design
 from dropscope.spectrum.polynomials import Polynomials
 
-__all__ = ["measure_controlled"]
+__all__ = ["divide", "measure_controlled"]
 
 # At most this many rows, and this part of the budget, go into the expansion.
 FIT_ROWS = 15_000
@@ -21,9 +21,37 @@ FIT_PART = 5
 LEAST_R2 = 0.8
 
 
+def divide(budget: int, design: Design, beside: int) -> tuple[int, int]:
+    """Rows for the expansion, and cubes for the rest of the budget.
+
+    Args:
+        budget: most rows to evaluate.
+        design: table, blocks and groups.
+        beside: rows of the budget that are for neither.
+
+    Returns:
+        The number of rows and the number of cubes.
+
+    Raises:
+        ValueError: a block has several columns, or the budget is too small.
+    """
+    largest = max(map(len, design.blocks))
+    if largest > 1:
+        raise ValueError(f"`control_variate` needs blocks of one column each, got one of {largest}: leave it out.")
+
+    fitted = min(FIT_ROWS, budget // FIT_PART)
+    cubes = cubes_within(budget, design, beside) - math.ceil(fitted / design.rows)
+    if cubes < FEWEST_CUBES:
+        raise ValueError(
+            f"`budget` must pay for {FEWEST_CUBES} cubes of {design.rows} mixtures beside the {fitted} rows that "
+            f"the control variate is fitted to, got {budget}."
+        )
+    return fitted, cubes
+
+
 def measure_controlled(
-    evaluate: Evaluate, design: Design, budget: int, generator: torch.Generator | None
-) -> tuple[Tensor, int, bool]:
+    evaluate: Evaluate, design: Design, fitted: int, cubes: int, generator: torch.Generator | None
+) -> tuple[Measured, bool]:
     """Variance per group order of one model, with a sparse polynomial expansion of it as control variate.
 
     With `V` the group variances of f on one cube, `C` those of the expansion fhat on the same cube, and `M W(fhat)` the
@@ -34,16 +62,13 @@ def measure_controlled(
     Args:
         evaluate: maps rows to outputs of shape (1, rows, outputs).
         design: table, blocks of one column each, and groups.
-        budget: most rows to evaluate.
+        fitted: rows for the expansion.
+        cubes: number of cubes.
         generator: source of the draws.
 
     Returns:
-        Variances and evaluated rows as `measure` gives them, and whether the expansion was good enough to be used.
-
-    Raises:
-        ValueError: a block has several columns, or the budget is too small.
+        Variances as `measure` gives them, and whether the expansion was good enough to be used.
     """
-    fitted, cubes = _divide(budget, design)
     expansion = _fit(evaluate, design, fitted, generator)
 
     if expansion is None or expansion.r2 < LEAST_R2:
@@ -53,35 +78,21 @@ def measure_controlled(
             f"{LEAST_R2:.0%}.",
             stacklevel=4,
         )
-        variances, spent = measure(evaluate, design, cubes, generator)
-        return variances, fitted + spent, False
+        return measure(evaluate, design, cubes, generator), False
 
     def both(rows: Tensor) -> Tensor:
         return torch.cat([evaluate(rows).double(), expansion.predict(rows)[None]])
 
-    (model, control), spent = measure(both, design, cubes, generator)
+    measured = measure(both, design, cubes, generator)
+    model, control = measured.groups
     blocks = len(design.blocks)
     exact = torch.tensor(occupancy(blocks, design.groups)) @ expansion.variances(blocks)
 
     # Order 0, the squared mean, is no share of the variance and stays as it is.
     corrected = _subtract(model[:, 1:], control[:, 1:] - exact.to(control.device))
-    return torch.cat([model[:, :1], corrected], dim=1)[None], fitted + spent, True
-
-
-def _divide(budget: int, design: Design) -> tuple[int, int]:
-    """Rows for the expansion, and cubes for the rest of the budget."""
-    largest = max(map(len, design.blocks))
-    if largest > 1:
-        raise ValueError(f"`control_variate` needs blocks of one column each, got one of {largest}: leave it out.")
-
-    fitted = min(FIT_ROWS, budget // FIT_PART)
-    cubes = cubes_within(budget, design) - math.ceil(fitted / design.corners)
-    if cubes < FEWEST_CUBES:
-        raise ValueError(
-            f"`budget` must pay for {FEWEST_CUBES} cubes of {design.corners} mixtures beside the {fitted} rows that "
-            f"the control variate is fitted to, got {budget}."
-        )
-    return fitted, cubes
+    groups = torch.cat([model[:, :1], corrected], dim=1)[None]
+    sums = measured.blocks[:1] if measured.blocks is not None else None
+    return Measured(groups, sums), True
 
 
 def _fit(evaluate: Evaluate, design: Design, fitted: int, generator: torch.Generator | None) -> Expansion | None:

@@ -1,6 +1,7 @@
 """Evaluating models on grouped cubes: the budget is streamed, and of each cube only its variances are kept."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,7 +9,7 @@ from torch import Tensor
 from dropscope.spectrum.grouping import group_variances
 from dropscope.spectrum.mixtures import Design, draw_cubes
 
-__all__ = ["Evaluate", "cubes_within", "measure", "probe"]
+__all__ = ["Evaluate", "Measured", "cubes_within", "measure", "outputs_on", "probe", "probe_rows"]
 
 # f: rows (rows, columns) -> outputs (models, rows, outputs).
 Evaluate = Callable[[Tensor], Tensor]
@@ -22,12 +23,26 @@ FEWEST_CUBES = 50
 PROBE = 32
 
 
-def cubes_within(budget: int, design: Design) -> int:
-    """Number of cubes that `budget` evaluations pay for, after the probe.
+class Measured(NamedTuple):
+    """Variances in float64, summed over outputs, whose means over the cubes are unbiased.
+
+    Attributes:
+        groups: variance per group order, of shape (models, cubes, groups + 1); order 0 first.
+        blocks: sum of all total indices, of shape (models, cubes): the mean order times the variance. None where a
+            partition makes it known from the groups.
+    """
+
+    groups: Tensor
+    blocks: Tensor | None
+
+
+def cubes_within(budget: int, design: Design, beside: int) -> int:
+    """Number of cubes that a budget pays for.
 
     Args:
         budget: rows to evaluate.
         design: table, blocks and groups.
+        beside: rows of the budget that are not for cubes.
 
     Returns:
         The number of cubes.
@@ -35,20 +50,18 @@ def cubes_within(budget: int, design: Design) -> int:
     Raises:
         ValueError: the budget pays for fewer than 50.
     """
-    probed = 2 * min(PROBE, len(design.table))
-    cubes = (budget - probed) // design.corners
+    cubes = (budget - beside) // design.rows
 
     if cubes < FEWEST_CUBES:
-        least = FEWEST_CUBES * design.corners + probed
         raise ValueError(
-            f"`budget` must be at least {least} for {len(design.blocks)} blocks "
-            f"({FEWEST_CUBES} cubes of {design.corners} mixtures), got {budget}."
+            f"`budget` must be at least {FEWEST_CUBES * design.rows + beside} for {len(design.blocks)} blocks "
+            f"({FEWEST_CUBES} cubes of {design.rows} mixtures, and {beside} rows beside them), got {budget}."
         )
     return cubes
 
 
-def measure(evaluate: Evaluate, design: Design, cubes: int, generator: torch.Generator | None) -> tuple[Tensor, int]:
-    """Variance per group order, of every model, on every cube.
+def measure(evaluate: Evaluate, design: Design, cubes: int, generator: torch.Generator | None) -> Measured:
+    """Variances of every model on every cube.
 
     Args:
         evaluate: maps rows to outputs of shape (models, rows, outputs).
@@ -57,26 +70,50 @@ def measure(evaluate: Evaluate, design: Design, cubes: int, generator: torch.Gen
         generator: source of the draws.
 
     Returns:
-        Variances of shape (models, cubes, groups + 1) in float64 (order 0 first, summed over outputs; nan where a
-        model's outputs are not finite), and the number of rows evaluated.
+        The variances, which are nan where a model's outputs are not finite.
 
     Raises:
-        ValueError: two passes over the same rows differ, or the outputs have the wrong shape.
+        ValueError: the outputs have the wrong shape.
     """
-    spent = probe(evaluate, design.table[:PROBE])
     row_bytes = design.table.shape[1] * design.table.element_size()
-    per_call = max(1, min(CALL_ROWS, CALL_BYTES // row_bytes) // design.corners)
+    per_call = max(1, min(CALL_ROWS, CALL_BYTES // row_bytes) // design.rows)
+    by_order, by_block = [], []
 
-    parts = []
     for start in range(0, cubes, per_call):
         mixed = draw_cubes(design, min(per_call, cubes - start), generator)
-        corners, count, _ = mixed.shape
+        values = outputs_on(evaluate, mixed).transpose(0, 1)
+        corners, neighbours = values.split([design.corners, design.neighbours])
 
-        outputs = _outputs(evaluate, mixed.view(corners * count, -1))
-        values = outputs.double().view(len(outputs), corners, count, -1).transpose(0, 1)
-        parts.append(group_variances(values).sum(-1).permute(1, 2, 0))
+        by_order.append(group_variances(corners).sum(-1).permute(1, 2, 0))
+        if design.neighbours:
+            # Elementwise but for the outputs, like the variances: the last bit does not depend on the other models.
+            squares = sum((row - corners[0]).square_() for row in neighbours)
+            by_block.append(squares.sum(-1) * (len(design.blocks) / (2 * design.neighbours)))
 
-    return torch.cat(parts, dim=1), spent + cubes * design.corners
+    return Measured(torch.cat(by_order, dim=1), torch.cat(by_block, dim=1) if by_block else None)
+
+
+def outputs_on(evaluate: Evaluate, mixtures: Tensor) -> Tensor:
+    """Outputs on mixtures of rows, in float64 and in calls of a few thousand rows.
+
+    Args:
+        evaluate: maps rows to outputs of shape (models, rows, outputs).
+        mixtures: rows of shape (mixtures, draws, columns).
+
+    Returns:
+        Outputs of shape (models, mixtures, draws, outputs).
+
+    Raises:
+        ValueError: the outputs have the wrong shape.
+    """
+    count, draws, columns = mixtures.shape
+    outputs = [_outputs(evaluate, rows).double() for rows in mixtures.view(-1, columns).split(CALL_ROWS)]
+    return torch.cat(outputs, dim=1).view(len(outputs[0]), count, draws, -1)
+
+
+def probe_rows(table: Tensor) -> int:
+    """Number of rows that `probe` evaluates."""
+    return 2 * min(PROBE, len(table))
 
 
 def probe(evaluate: Evaluate, rows: Tensor) -> int:
@@ -84,7 +121,7 @@ def probe(evaluate: Evaluate, rows: Tensor) -> int:
 
     Args:
         evaluate: maps rows to outputs of shape (models, rows, outputs).
-        rows: a few rows.
+        rows: rows, of which the first few are evaluated.
 
     Returns:
         The number of rows evaluated.
@@ -92,6 +129,7 @@ def probe(evaluate: Evaluate, rows: Tensor) -> int:
     Raises:
         ValueError: the two passes differ.
     """
+    rows = rows[:PROBE]
     first, second = _outputs(evaluate, rows), _outputs(evaluate, rows)
 
     # Kernels on a GPU may add in another order; anything above a thousandth of the spread is not rounding.

@@ -1,16 +1,15 @@
 """The source paper's distillation into boosted trees of depth 1, 2, 3: for reproduction only, as it is biased."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from dropscope.errors import need
-from dropscope.spectrum.arguments import Inputs, check_choice, check_design
-from dropscope.spectrum.calling import checked, evaluation, for_model
+from dropscope.spectrum.arguments import check_choice
+from dropscope.spectrum.calling import evaluation, examine
+from dropscope.spectrum.reading import TableLike
 from dropscope.spectrum.surrogate import SurrogateSpectrum, observe
 
 __all__ = ["distill"]
@@ -24,13 +23,14 @@ CAVEAT = (
 
 
 def distill(
-    f: Callable[[Tensor], Any],
-    inputs: Inputs,
+    f: Any,
+    inputs: TableLike,
     *,
     max_order: int = 3,
     budget: int = 1_000_000,
     scheme: str = "text",
     trees: int = 1000,
+    target: int | None = None,
     generator: torch.Generator | None = None,
 ) -> SurrogateSpectrum:
     """Distill a model into boosted trees of growing depth, as the source paper does, and read off a biased spectrum.
@@ -40,13 +40,14 @@ def distill(
     reported mostly as one of order two unless rows are many: `interaction_spectrum` has no such bias.
 
     Args:
-        f: maps rows of shape (rows, columns) to outputs (rows,) or (rows, outputs).
-        inputs: table of shape (rows, columns), on whose rows f is evaluated.
+        f: as in `interaction_spectrum`.
+        inputs: as in `interaction_spectrum`; f is evaluated on its rows. Trees see a category as a number.
         max_order: greatest depth.
         budget: most rows to evaluate; a larger table is sampled.
         scheme: "text", trees of depth k are fitted to what shallower ones left, as the paper's text says; or "code",
             trees of each depth are fitted to f by themselves, as its published code does.
         trees: number of trees of each depth.
+        target: as in `interaction_spectrum`.
         generator: source of the choice of rows. The trees draw nothing.
 
     Returns:
@@ -69,10 +70,11 @@ def distill(
     check_choice("scheme", scheme, ("text", "code"))
     if trees < 1:
         raise ValueError(f"`trees` must be at least 1, got {trees}.")
-    design = check_design(for_model(inputs, f), None, max_order, "nnls")
+    subject = examine(f, inputs, None, max_order=max_order, target=target, generator=generator)
+    design = subject.design
 
     with evaluation(f):
-        rows, outputs, spent = observe(checked(f), design.table, budget, generator)
+        rows, outputs, spent = observe(subject, budget, generator)
     predictions = _predictions(rows, outputs, max_order, trees, scheme == "text")
 
     steps = np.diff([np.zeros_like(outputs), *predictions, outputs], axis=0)

@@ -1,4 +1,4 @@
-"""The public estimators: the interaction spectrum of one model, and of a stack of models in one pass."""
+"""The public estimators: the interaction spectrum of a model, of each of its outputs, and of a stack of models."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,21 +7,25 @@ import torch
 from torch import Tensor
 
 from dropscope.spectrum.arguments import Blocks, Inputs, check_choice, check_design
-from dropscope.spectrum.calling import checked, evaluation, for_model
-from dropscope.spectrum.mixtures import Design
+from dropscope.spectrum.calling import evaluation, examine
+from dropscope.spectrum.dependence import warn_of_dependence
 from dropscope.spectrum.nested import nested_spectrum
+from dropscope.spectrum.reading import TableLike
 from dropscope.spectrum.result import Spectrum
-from dropscope.spectrum.shares import spectra_of
+from dropscope.spectrum.shares import Question, spectra_of
+from dropscope.spectrum.tables import NumberTable, Table
 
-__all__ = ["centre_logits", "interaction_spectrum", "stack_spectra"]
+__all__ = ["interaction_spectrum", "output_spectra", "stack_spectra"]
 
 # Rows of one call of a stack: their activations exist once per model.
 STACK_ROWS = 2048
 
+CONSTANT = "`f` must vary with its inputs, but it gave the same output for every mixture of rows."
+
 
 def interaction_spectrum(
-    f: Callable[[Tensor], Any],
-    inputs: Inputs,
+    f: Any,
+    inputs: TableLike,
     *,
     max_order: int = 3,
     budget: int = 1_000_000,
@@ -30,6 +34,7 @@ def interaction_spectrum(
     blocks: Blocks | None = None,
     point: str = "smooth",
     control_variate: str | None = None,
+    target: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Spectrum:
     """Share of a model's variance at each interaction order, with 95 % intervals.
@@ -41,23 +46,28 @@ def interaction_spectrum(
     block is its own group.
 
     Args:
-        f: maps rows of shape (rows, columns) to outputs (rows,) or (rows, outputs). A module is put in evaluation
-            mode for the measurement. Variances are summed over outputs; a classifier's logits go through
-            `centre_logits` first.
-        inputs: table of shape (rows, columns) from whose rows each block is drawn independently.
+        f: a callable, which maps rows to outputs (rows,) or (rows, outputs) and is given what `inputs` is: a tensor,
+            an array, or a DataFrame with the same columns and dtypes. Or a torch module, which is given tensors on its
+            device and in its precision, and is in evaluation mode meanwhile. Or a fitted estimator: a classifier stands
+            for its `decision_function`, else its log probabilities, centred over the classes, any other for `predict`.
+            Logits of a callable or a module go through `centre_logits` first.
+        inputs: table of shape (rows, columns) from whose rows each block is drawn independently: a tensor, an array,
+            or a pandas or polars DataFrame of any columns. Of more than a million rows, a million are used.
         max_order: highest order with a share of its own; higher ones are reported together.
         budget: most rows to evaluate.
         method: "cube".
         inputs_law: "product", the product of the blocks' laws in the table; or "joint", the law of its rows as they
             are: order k is then what the best learned sum of terms of k columns explains beyond one of k - 1, on
             rows held out, with what no model learned in `rest`.
-        blocks: column indices that are drawn together and count as one input (the one-hot columns of a category,
-            say); by default every column is its own.
+        blocks: columns, by index or name, that are drawn together and count as one input (the one-hot columns of a
+            category, say: see `column_blocks`, `patch_blocks` and `lag_blocks`); by default every column is its own.
+            Columns of different blocks with a rank correlation above .3 are warned of.
         point: point estimate, "smooth" (least curvature within one unit of misfit) or "nnls" (least misfit, better
             when the variance sits on single orders). Up to eight blocks nothing is inverted and it is "nnls".
         control_variate: "pce", a sparse polynomial expansion fitted to part of the budget and measured beside f: far
             more accurate where f is smooth and its terms few, never biased, and left out with a warning where it
-            explains less than 80 % of the variance. Blocks must be single columns.
+            explains less than 80 % of the variance. Blocks must be single columns, and the table numbers.
+        target: the only output to measure; by default, variances are summed over outputs.
         generator: source of all draws.
 
     Returns:
@@ -65,6 +75,7 @@ def interaction_spectrum(
 
     Raises:
         ValueError: an argument is invalid, the budget is too small, or f is constant, random, or not finite.
+        TypeError: an argument is of the wrong kind.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
@@ -83,16 +94,76 @@ def interaction_spectrum(
         check_choice("control_variate", control_variate, ("pce",))
         if inputs_law == "joint":
             raise ValueError(f"`control_variate` must be None under the joint law, got {control_variate!r}.")
-    design = check_design(for_model(inputs, f), blocks, max_order, point)
+    subject = examine(f, inputs, blocks, max_order=max_order, point=point, target=target, generator=generator)
 
+    if inputs_law == "joint":
+        with evaluation(f):
+            return nested_spectrum(subject, max_order, budget, generator)
+
+    if control_variate is not None:
+        _check_numbers(subject.table)
+    warn_of_dependence(subject.table, subject.design)
+
+    question = Question(max_order, budget, point, separate=True, control_variate=control_variate)
     with evaluation(f):
-        if inputs_law == "joint":
-            return nested_spectrum(checked(f), design, max_order, budget, generator)
-        (spectrum,) = spectra_of(checked(f), design, max_order, budget, point, True, generator, control_variate)
+        (spectrum,) = spectra_of(subject.evaluate, subject.design, question, generator)
 
     if spectrum is None or spectrum.total == 0:
-        raise ValueError("`f` must vary with its inputs, but it gave the same output for every mixture of rows.")
+        raise ValueError(CONSTANT)
     return spectrum
+
+
+def output_spectra(
+    f: Any,
+    inputs: TableLike,
+    *,
+    max_order: int = 3,
+    budget: int = 1_000_000,
+    blocks: Blocks | None = None,
+    point: str = "smooth",
+    intervals: bool = True,
+    generator: torch.Generator | None = None,
+) -> list[Spectrum]:
+    """Interaction spectrum of each output of a model, all measured on the same mixtures in one pass.
+
+    Args:
+        f: as in `interaction_spectrum`.
+        inputs: as in `interaction_spectrum`.
+        max_order: as in `interaction_spectrum`.
+        budget: most rows to evaluate; each gives all outputs.
+        blocks: as in `interaction_spectrum`.
+        point: as in `interaction_spectrum`.
+        intervals: whether to compute the intervals.
+        generator: source of all draws.
+
+    Returns:
+        One spectrum per output, in their order. A constant output has total 0 and shares of nan.
+
+    Raises:
+        ValueError: an argument is invalid, the budget is too small, or f is constant, random, or not finite.
+        TypeError: an argument is of the wrong kind.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> inputs = torch.rand(1000, 4, generator=generator) - 0.5
+        >>> f = lambda x: torch.stack([x[:, 0], x[:, 0] * x[:, 1]], dim=1)
+        >>> spectra = output_spectra(f, inputs, budget=10_000, generator=generator)
+        >>> [spectrum.share.round(2).tolist() for spectrum in spectra]
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    """
+    subject = examine(f, inputs, blocks, max_order=max_order, point=point, generator=generator)
+    warn_of_dependence(subject.table, subject.design)
+
+    def evaluate(rows: Tensor) -> Tensor:
+        return subject.evaluate(rows).permute(2, 1, 0)
+
+    with evaluation(f):
+        found = spectra_of(evaluate, subject.design, Question(max_order, budget, point, intervals), generator)
+
+    spectra = [spectrum for spectrum in found if spectrum is not None]
+    if not any(spectrum.total for spectrum in spectra):
+        raise ValueError(CONSTANT)
+    return spectra
 
 
 def stack_spectra(
@@ -144,20 +215,10 @@ def stack_spectra(
         return outputs
 
     with evaluation(f):
-        return spectra_of(evaluate, design, max_order, budget, point, intervals, generator)
+        return spectra_of(evaluate, design, Question(max_order, budget, point, intervals), generator)
 
 
-def centre_logits(logits: Tensor) -> Tensor:
-    """Subtract from each row of logits its mean, which no probability depends on.
-
-    Args:
-        logits: outputs of a classifier, of shape (..., classes).
-
-    Returns:
-        Logits of the same shape whose rows sum to zero.
-
-    Example:
-        >>> centre_logits(torch.tensor([[1.0, 3.0]]))
-        tensor([[-1.,  1.]])
-    """
-    return logits - logits.mean(dim=-1, keepdim=True)
+def _check_numbers(table: Table) -> None:
+    """A polynomial needs numbers to be a polynomial of."""
+    if not (isinstance(table, NumberTable) and table.rows.isfinite().all()):
+        raise ValueError("`control_variate` needs a tensor or an array of finite numbers as `inputs`: leave it out.")

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq, nnls
 from scipy.stats import f as f_law
+from scipy.stats import t as student
 
 from dropscope.spectrum.grouping import occupancy
 
@@ -24,6 +25,9 @@ SHRINK = 0.1
 # Orders up to here are all fitted; beyond, a few nodes stand for their neighbours (see `_nodes`).
 DENSE = 32
 LEVEL = 0.95
+# Misfit that the smooth spectrum may add to the least one, and the first order whose curvature counts.
+SLACK = 0.5
+FIRST = 3
 
 
 class OrderFit:
@@ -53,7 +57,8 @@ class OrderFit:
         self.blocks = blocks
         self.exact = blocks == groups
         self.nodes = _nodes(blocks)
-        self._misfit = _whiten(covariance) @ (occupancy(blocks, groups) - self.ratio[:, None])
+        heavy = _heaviness(influence)
+        self._misfit = _whiten(covariance * np.outer(heavy, heavy)) @ (occupancy(blocks, groups) - self.ratio[:, None])
         self._points = self._misfit[:, self.nodes - 1]
 
         # Profile cut-off, with the small-sample factor of Hotelling's statistic.
@@ -68,12 +73,15 @@ class OrderFit:
         return orders
 
     def smooth(self) -> Array:
-        """The spectrum of least curvature among those with `Q <= min Q + 1`."""
+        """The spectrum of least curvature from order 3 on among those with `Q <= min Q + 1/2`.
+
+        Orders 1 and 2 are seen well and tend to be unlike the rest; higher ones are hardly told from their neighbours.
+        """
         spread, curvature = _hats(self.blocks)
         points = self._misfit @ spread
 
         def excess(log_weight: float) -> float:
-            return self._smooth_weights(points, curvature, log_weight)[1] - self._least - 1.0
+            return self._smooth_weights(points, curvature, log_weight)[1] - self._least - SLACK
 
         low, high = -6.0, 6.0
         if excess(high) <= 0:
@@ -149,6 +157,17 @@ def _square(vector: Array) -> float:
     return float(vector @ vector)
 
 
+def _heaviness(influence: Array) -> Array:
+    """Factors by which standard errors are too short: heavy tails leave them few degrees of freedom."""
+    cubes = len(influence)
+    second, fourth = (influence**2).mean(axis=0), (influence**4).mean(axis=0)
+    kurtosis = np.divide(fourth, second**2, out=np.full_like(second, 3.0), where=second > 0)
+
+    freedom = np.clip(2 * cubes / np.maximum(kurtosis - 1, 1e-9), 2, cubes - 1)
+    ends = (1 + LEVEL) / 2
+    return student.ppf(ends, freedom) / student.ppf(ends, cubes - 1)
+
+
 def _whiten(covariance: Array) -> Array:
     """Matrix that turns the covariance, shrunk towards its diagonal, into the identity."""
     deviation = np.sqrt(np.diag(covariance))
@@ -182,5 +201,5 @@ def _hats(blocks: int) -> tuple[Array, Array]:
     hats = np.stack([np.interp(orders, nodes, corner) for corner in np.eye(len(nodes))], axis=1)
     hats /= hats.sum(axis=0)
 
-    bend = np.diff(hats, n=2, axis=0)
+    bend = np.diff(hats[FIRST - 1 :], n=2, axis=0)
     return hats, np.linalg.qr(bend)[1]

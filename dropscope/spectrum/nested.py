@@ -8,9 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from dropscope.errors import need
+from dropscope.spectrum.calling import Subject
 from dropscope.spectrum.chaos import fit_expansion
-from dropscope.spectrum.cube import Evaluate
-from dropscope.spectrum.mixtures import Design
 from dropscope.spectrum.polynomials import Polynomials
 from dropscope.spectrum.surrogate import SurrogateSpectrum, observe
 
@@ -37,7 +36,7 @@ CAVEAT = (
 
 
 def nested_spectrum(
-    evaluate: Evaluate, design: Design, max_order: int, budget: int, generator: torch.Generator | None
+    subject: Subject, max_order: int, budget: int, generator: torch.Generator | None
 ) -> SurrogateSpectrum:
     """Variance per order under the joint law of the table's rows, by regression.
 
@@ -47,8 +46,7 @@ def nested_spectrum(
     boosted trees of depth k.
 
     Args:
-        evaluate: maps rows to outputs of shape (1, rows, outputs).
-        design: the table, whose rows give the law.
+        subject: the model, and the table whose rows give the law.
         max_order: highest order with a share of its own.
         budget: most rows to evaluate.
         generator: source of the choice of rows and of the folds.
@@ -57,14 +55,19 @@ def nested_spectrum(
         The spectrum; its intervals are those of the held-out R2, 1.96 standard errors over rows to each side.
 
     Raises:
-        ValueError: there are too few rows, or f is constant or random.
+        ValueError: a block has several columns, there are too few rows, or f is constant or random.
         MissingExtra: xgboost is not installed.
 
     Reference:
         Hooker, "Generalized functional ANOVA diagnostics for high-dimensional functions of dependent variables", 2007.
     """
     need("xgboost", "study")
-    rows, outputs, spent = observe(evaluate, design.table, budget, generator)
+    design = subject.design
+    largest = max(map(len, design.blocks))
+    if largest > 1:
+        raise ValueError(f"`blocks` must hold one column each under the joint law, got one of {largest}: leave it out.")
+
+    rows, outputs, spent = observe(subject, budget, generator)
     errors = _held_out_errors(rows, outputs, max_order)
 
     total = errors[0].mean()
@@ -99,7 +102,8 @@ def nested_spectrum(
 
 def _held_out_errors(rows: Array, outputs: Array, max_order: int) -> Array:
     """Squared errors of the mean and of the model of each order, shape (max_order + 1, rows), all on held-out rows."""
-    polynomial = partial(_polynomial, Polynomials(torch.as_tensor(rows), HIGHEST_DEGREE))
+    filled = _filled(rows)
+    polynomial = partial(_polynomial, Polynomials(torch.as_tensor(filled), HIGHEST_DEGREE))
     errors = np.empty((max_order + 1, len(rows)))
     # Rows come in random order.
     fold = np.arange(len(rows)) % FOLDS
@@ -110,13 +114,20 @@ def _held_out_errors(rows: Array, outputs: Array, max_order: int) -> Array:
         errors[0, held_out] = np.square(test).sum(axis=1)
 
         for order in range(1, max_order + 1):
-            for learn in (polynomial, _trees):
-                predict = learn(rows[~held_out], train, order)
-                train = train - predict(rows[~held_out])
-                test = test - predict(rows[held_out])
+            for learn, seen in ((polynomial, filled), (_trees, rows)):
+                predict = learn(seen[~held_out], train, order)
+                train = train - predict(seen[~held_out])
+                test = test - predict(seen[held_out])
             errors[order, held_out] = np.square(test).sum(axis=1)
 
     return errors
+
+
+def _filled(rows: Array) -> Array:
+    """The rows with what is missing at the median of its column: trees know missing values, polynomials do not."""
+    finite = np.isfinite(rows)
+    medians = [np.median(column[there]) if there.any() else 0.0 for column, there in zip(rows.T, finite.T, strict=True)]
+    return np.where(finite, rows, medians)
 
 
 def _polynomial(polynomials: Polynomials, rows: Array, target: Array, order: int) -> Predict:

@@ -1,20 +1,22 @@
 """Finding the terms behind the orders: survey all blocks, screen their pairs, then measure the strongest afresh."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations, islice
 from math import ceil, isqrt
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from dropscope.spectrum.arguments import Blocks, Inputs, check_choice, check_design
-from dropscope.spectrum.calling import checked, evaluation, for_model
+from dropscope.spectrum.arguments import Blocks, check_choice
+from dropscope.spectrum.calling import evaluation, examine
 from dropscope.spectrum.cube import FEWEST_CUBES, PROBE, Evaluate, probe
-from dropscope.spectrum.differences import Corners, Difference, Measured, measure_differences
+from dropscope.spectrum.dependence import warn_of_dependence
+from dropscope.spectrum.differences import Corners, Difference, measure_differences
 from dropscope.spectrum.mixtures import Design
+from dropscope.spectrum.ratios import Ratios
+from dropscope.spectrum.reading import TableLike
 from dropscope.spectrum.terms import Ranking, Terms
 
 __all__ = ["rank_terms"]
@@ -32,14 +34,15 @@ TRIPLE_CORNERS = 7
 
 
 def rank_terms(
-    f: Callable[[Tensor], Any],
-    inputs: Inputs,
+    f: Any,
+    inputs: TableLike,
     *,
     top: int = 10,
     budget: int = 1_000_000,
     inputs_law: str = "product",
     blocks: Blocks | None = None,
     feature_names: Sequence[str] | None = None,
+    target: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Terms:
     """Blocks, pairs and triples ranked by the variance that runs through them, with 95 % intervals.
@@ -57,7 +60,8 @@ def rank_terms(
         budget: most rows to evaluate.
         inputs_law: "product", the product of the blocks' laws in the table.
         blocks: as in `interaction_spectrum`.
-        feature_names: name of each column; by default x0, x1, ...
+        feature_names: name of each column; by default those of a DataFrame, or x0, x1, ...
+        target: as in `interaction_spectrum`.
         generator: source of all draws.
 
     Returns:
@@ -79,11 +83,13 @@ def rank_terms(
         2004.
     """
     check_choice("inputs_law", inputs_law, ("product",))
-    design = check_design(for_model(inputs, f), blocks, 1, "nnls")
-    names = _names(design, feature_names)
+    subject = examine(f, inputs, blocks, target=target, generator=generator)
+    design = subject.design
+    names = _names(design, subject.table.names if feature_names is None else feature_names)
+    warn_of_dependence(subject.table, design)
 
     with evaluation(f):
-        search = _Search(checked(f), design, top, budget, generator)
+        search = _Search(subject.evaluate, design, top, budget, generator)
 
         survey = search.survey()
         strongest, skipped = search.pairs(survey)
@@ -129,14 +135,14 @@ class _Search:
             raise ValueError(f"`budget` must be at least {least} for {blocks} blocks and `top={top}`, got {budget}.")
         self.left = budget - probe(evaluate, design.table[:PROBE])
 
-    def measure(self, sets: Sequence[Members], budget: float) -> Measured:
+    def measure(self, sets: Sequence[Members], budget: float) -> Ratios:
         """Measure every set of blocks within part of the budget."""
         return self._spend(
             [[(NOTHING, (self.all,))], *([(NOTHING, tuple(frozenset((i,)) for i in members))] for members in sets)],
             budget,
         )
 
-    def survey(self) -> Measured:
+    def survey(self) -> Ratios:
         """Total index of every block, then the part of it that the block shares with the rest.
 
         Each block is toggled alone and all others without it: every total is seen from both ends of a pair of rows, and
@@ -157,7 +163,7 @@ class _Search:
             raise ValueError("`f` must vary with its inputs, but it gave the same output for every mixture of rows.")
         return measured
 
-    def pairs(self, survey: Measured) -> tuple[list[Members], float]:
+    def pairs(self, survey: Ratios) -> tuple[list[Members], float]:
         """Pairs of blocks that interact, strongest first, and a bound for those left out: a block's own interactions.
 
         The screening step affords the pairs of so many blocks; those that interact most take part.
@@ -187,10 +193,10 @@ class _Search:
         share = self.measure(sets, part * self.rest).share
         return [sets[i] for i in np.argsort(-share, kind="stable") if share[i] > 0]
 
-    def _spend(self, quantities: Sequence[Sequence[Difference]], budget: float) -> Measured:
+    def _spend(self, quantities: Sequence[Sequence[Difference]], budget: float) -> Ratios:
         corners = Corners(quantities, len(self.all))
-        measured = measure_differences(self.evaluate, self.design, corners, int(budget), self.generator)
-        self.left -= measured.spent
+        measured, spent = measure_differences(self.evaluate, self.design, corners, int(budget), self.generator)
+        self.left -= spent
         return measured
 
 
@@ -207,10 +213,10 @@ def _triangles(pairs: Sequence[Members]) -> Iterator[Members]:
         partners[other].add(one)
 
 
-def _names(design: Design, feature_names: Sequence[str] | None) -> tuple[str, ...]:
+def _names(design: Design, feature_names: Sequence[str]) -> tuple[str, ...]:
     """Name of each block: its column's, or those of its first and last column."""
     columns = design.table.shape[1]
-    names = [f"x{column}" for column in range(columns)] if feature_names is None else [*map(str, feature_names)]
+    names = [*map(str, feature_names)]
     if len(names) != columns:
         raise ValueError(f"`feature_names` must name all {columns} columns, got {len(names)} names.")
 

@@ -1,10 +1,12 @@
 """The answer: how much of a model's variance lies at each interaction order, and how well that is known."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+from dropscope.spectrum.survival import SurvivalCurve
 
 __all__ = ["Spectrum"]
 
@@ -25,16 +27,18 @@ class Spectrum:
         low: lower ends for `share`, then for `rest`.
         high: upper ends for `share`, then for `rest`.
         total: variance of the output, summed over outputs.
-        mean_order: mean interaction order, `sum_k k W_k / Var`.
+        mean_order: mean interaction order, `sum_k k W_k / Var`, measured directly where intervals were asked for.
         mean_order_low: its lower end.
         mean_order_high: its upper end.
         orders: fitted share of every order, 1 to the number of blocks; single high orders are not identified.
         budget: rows on which the model was evaluated.
-        method: "cube", or "exact-cube" when every block was toggled by itself, with "+pce" after it where a control
-            variate helped; "nested", "distill-text" or "distill-code" where a surrogate was fitted.
+        method: "cube"; "exact-cube" when every block was toggled by itself; "separated-cube" when blocks that do not
+            interact were toggled together; with "+pce" after it where a control variate helped; "nested",
+            "distill-text" or "distill-code" where a surrogate was fitted.
         inputs_law: law of the inputs that the shares speak of.
         blocks: column indices of each block.
         point: how the point estimate was chosen, "smooth" or "nnls"; of a surrogate, "held-out" or "in-sample".
+        survival_curve: the survival S(p) as it was measured, with intervals; None where it was not.
     """
 
     share: NDArray[np.float64]
@@ -51,6 +55,7 @@ class Spectrum:
     inputs_law: str
     blocks: tuple[tuple[int, ...], ...]
     point: str
+    survival_curve: SurvivalCurve | None = field(default=None, kw_only=True)
 
     @property
     def max_order(self) -> int:
@@ -107,7 +112,7 @@ class Spectrum:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, ready for JSON; nan becomes None."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        return {one.name: _plain(getattr(self, one.name)) for one in fields(self)}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> Self:
@@ -121,7 +126,12 @@ class Spectrum:
         """
         arrays = {key: np.array(plain[key], dtype=float) for key in ("share", "low", "high", "orders")}
         numbers = {key: _number(plain[key]) for key in ("rest", "mean_order", "mean_order_low", "mean_order_high")}
-        return cls(**{**plain, **arrays, **numbers, "blocks": tuple(map(tuple, plain["blocks"]))})
+        curve = plain.get("survival_curve")
+        others = {
+            "blocks": tuple(map(tuple, plain["blocks"])),
+            "survival_curve": SurvivalCurve.from_dict(curve) if curve else None,
+        }
+        return cls(**{**plain, **arrays, **numbers, **others})
 
 
 def _brackets(low: float, high: float) -> str:
@@ -131,6 +141,8 @@ def _brackets(low: float, high: float) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, SurvivalCurve):
+        return value.to_dict()
     if isinstance(value, float):
         return None if np.isnan(value) else float(value)
     return value

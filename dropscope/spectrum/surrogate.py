@@ -6,9 +6,9 @@ from typing import Any, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from dropscope.spectrum.cube import CALL_ROWS, PROBE, Evaluate, probe
+from dropscope.spectrum.calling import Subject
+from dropscope.spectrum.cube import CALL_ROWS, PROBE, probe
 from dropscope.spectrum.result import Spectrum
 
 __all__ = ["SurrogateSpectrum", "observe"]
@@ -51,22 +51,22 @@ class SurrogateSpectrum(Spectrum):
 
 
 def observe(
-    evaluate: Evaluate, table: Tensor, budget: int, generator: torch.Generator | None
+    subject: Subject, budget: int, generator: torch.Generator | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
     """Outputs on the table's own rows, as many as the budget allows, in random order.
 
     Args:
-        evaluate: maps rows to outputs of shape (1, rows, outputs).
-        table: rows of shape (rows, columns).
+        subject: the model and its table.
         budget: most rows to evaluate.
         generator: source of the choice of rows.
 
     Returns:
-        Rows, outputs of shape (rows, outputs), and the number of rows evaluated.
+        Rows as numbers, outputs of shape (rows, outputs), and the number of rows evaluated.
 
     Raises:
         ValueError: there are fewer than 50 rows, two passes of f differ, or f is constant.
     """
+    table = subject.design.table
     spent = 2 * min(PROBE, len(table))
     count = min(budget - spent, len(table))
     if count < FEWEST_ROWS:
@@ -74,16 +74,17 @@ def observe(
             f"`inputs` and `budget` must allow {FEWEST_ROWS} rows or more beside {spent} evaluations to see whether f "
             f"is random, got {len(table)} rows and {budget}."
         )
-    probe(evaluate, table[:PROBE])
+    probe(subject.evaluate, table[:PROBE])
 
     source = generator.device if generator is not None else torch.device("cpu")
     chosen = torch.randperm(len(table), generator=generator, device=source)[:count]
     rows = table[chosen.to(table.device)]
-    outputs = torch.cat([evaluate(part)[0] for part in rows.split(CALL_ROWS)]).double()
+    # A model that writes into its input must not change the rows that others are fitted to.
+    outputs = torch.cat([subject.evaluate(part.clone())[0] for part in rows.split(CALL_ROWS)]).double()
 
     if (outputs == outputs[0]).all():
         raise ValueError("`f` must vary with its inputs, but it gave the same output for every row.")
-    return rows.cpu().numpy(), outputs.cpu().numpy(), spent + count
+    return subject.table.numbers(rows), outputs.cpu().numpy(), spent + count
 
 
 def _brackets(low: float, high: float) -> str:

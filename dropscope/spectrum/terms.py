@@ -7,7 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dropscope.spectrum.differences import Measured
+from dropscope.spectrum.ratios import Ratios
 
 __all__ = ["Ranking", "Terms"]
 
@@ -32,7 +32,7 @@ class Ranking:
     high: NDArray[np.float64]
 
     @classmethod
-    def of(cls, members: Sequence[tuple[int, ...]], measured: Measured, start: int = 0) -> Self:
+    def of(cls, members: Sequence[tuple[int, ...]], measured: Ratios, start: int = 0) -> Self:
         """Rank the measurements from `start` on, one for each of the members; empty ones are left out."""
         here = slice(start, start + len(members))
         share, low, high = measured.share[here], measured.low[here], measured.high[here]

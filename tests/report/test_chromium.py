@@ -7,9 +7,10 @@ import shutil
 import subprocess
 
 import pytest
+import spectra
 import synthetic
 
-from dropscope.report import write_report
+from dropscope.report import write_report, write_spectrum
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no `chromium` on the path")
@@ -25,6 +26,7 @@ addEventListener("load", () => setTimeout(() => parent.postMessage({
   scroll: document.documentElement.scrollWidth,
   plots: [...document.querySelectorAll(".plot")].map(box => box.querySelectorAll(".trace, .point").length),
   titles: [...document.querySelectorAll(".xtitle, .ytitle")].map(title => title.textContent),
+  ticks: [...document.querySelectorAll(".xtick, .ytick")].map(tick => tick.textContent),
   ink: getComputedStyle(document.querySelector(".xtitle")).fill,
   page: getComputedStyle(document.body).backgroundColor,
 }, "*"), 400));
@@ -41,9 +43,9 @@ addEventListener("message", event => {
 """
 
 
-def look(folder, profile, *flags):
-    """Open the report in frames of both widths; what the frames measured, by width, and what the console said."""
-    page = (folder / "report.html").read_text().replace("</body>", PROBE)
+def look(folder, profile, *flags, name="report.html"):
+    """Open a page in frames of both widths; what the frames measured, by width, and what the console said."""
+    page = (folder / name).read_text().replace("</body>", PROBE)
     (folder / "page.html").write_text(page)
     (folder / "outer.html").write_text(OUTER)
     command = [CHROMIUM, *QUIET, f"--user-data-dir={profile}", *flags, (folder / "outer.html").as_uri()]
@@ -96,3 +98,15 @@ def test_page_and_figures_follow_the_theme(by_day, by_night):
     day, night = by_day[0][1280], by_night[0][1280]
     assert (day["ink"], day["page"]) == ("rgb(27, 31, 36)", "rgb(245, 246, 248)")
     assert (night["ink"], night["page"]) == ("rgb(230, 233, 236)", "rgb(18, 22, 25)")
+
+
+def test_the_page_of_a_spectrum_is_drawn_without_a_complaint(tmp_path):
+    others = [("trees", spectra.spectrum())]
+    write_spectrum(spectra.half_known(), tmp_path / "s", terms=spectra.terms(), others=others, columns=spectra.NAMES)
+    measured, console = look(tmp_path / "s", tmp_path / "profile", name="spectrum.html")
+    assert console == []
+    assert spectra.NAMES[3] in measured[1280]["ticks"]
+    for width in (390, 1280):
+        assert len(measured[width]["plots"]) == 7
+        assert min(measured[width]["plots"]) > 0
+        assert measured[width]["scroll"] <= width

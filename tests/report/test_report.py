@@ -16,7 +16,7 @@ from plotly.offline import get_plotlyjs
 from dropscope.report import write_report
 from dropscope.report.page import render
 from dropscope.report.picture import DARK, LIGHT, Bars, Line
-from dropscope.report.plotly_drawing import to_plotly
+from dropscope.report.plotly_drawing import panel_plot
 from dropscope.report.reading import interval
 from dropscope.report.writing import figures_of
 from dropscope.study import StudyResult
@@ -170,7 +170,7 @@ def test_writes_a_page_and_pictures_that_are_not_blank(name, tmp_path):
 
 def test_plotly_accepts_every_panel_and_knows_every_colour():
     for panel in (panel for figure in figures_of(synthetic.make()) for panel in figure.panels):
-        graph_objects.Figure(painted(to_plotly(panel)))
+        graph_objects.Figure(painted(panel_plot(panel)))
 
 
 def painted(data):

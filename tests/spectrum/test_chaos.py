@@ -72,7 +72,8 @@ class TestExpansion:
     def test_a_polynomial_is_found_exactly(self, f, generator):
         inputs = f.sample(4000, generator=generator).double()
         expansion = fit_expansion(Polynomials(inputs), inputs[:3000], f(inputs[:3000])[:, None])
-        assert expansion.predict(inputs)[:, 0] == pytest.approx(f(inputs), abs=1e-3 * f.variances.sum() ** 0.5)
+        missed = (expansion.predict(inputs)[:, 0] - f(inputs)).square().mean()
+        assert missed < 1e-6 * f.variances.sum()
 
     def test_noise_is_not_explained(self, generator):
         inputs = torch.randn(3000, 5, generator=generator)
@@ -108,10 +109,10 @@ class TestControlVariate:
         monkeypatch.setattr(control, "_weight", lambda *_: 1.0)
 
         design = check_design(table, None, 1, "nnls")
-        variances, _, used = measure_controlled(
-            as_stack(lambda rows: values[tuple(rows.T)]), design, 100_000, generator
+        measured, used = measure_controlled(
+            as_stack(lambda rows: values[tuple(rows.T)]), design, 15_000, 5_000, generator
         )
-        sample = variances[0, :, 1:].numpy()
+        sample = measured.groups[0, :, 1:].numpy()
         error = sample.std(axis=0, ddof=1) / len(sample) ** 0.5
         assert used
         assert (np.abs(sample.mean(axis=0) - anova(values.numpy(), [np.ones(4)] * 4)) <= 6 * error).all()
@@ -184,8 +185,8 @@ class TestControlVariate:
             ({"control_variate": "gp"}, "`control_variate` must be 'pce', got 'gp'."),
             ({"inputs_law": "joint"}, "`control_variate` must be None under the joint law, got 'pce'."),
             ({"blocks": [(0, 1), *((i,) for i in range(2, 9))]}, "needs blocks of one column each, got one of 2"),
-            ({"budget": 3263}, "`budget` must be at least 3264"),
-            ({"budget": 3400}, "`budget` must pay for 50 cubes of 64 mixtures beside the 680 rows"),
+            ({"budget": 3413}, "`budget` must be at least 3414"),
+            ({"budget": 3450}, "`budget` must pay for 50 cubes of 67 mixtures beside the 690 rows"),
         ],
     )
     def test_the_refusal_says_what_must_hold(self, arguments, message, generator):

@@ -16,9 +16,10 @@ def singles(columns):
 def test_each_corner_takes_every_input_from_one_of_two_rows(columns, generator):
     table = torch.randn(50, columns, generator=generator)
     design = Design(table, singles(columns))
-    mixed = draw_cubes(design, 20, generator)
+    drawn = draw_cubes(design, 20, generator)
+    mixed = drawn[: design.corners]
 
-    assert mixed.shape == (design.corners, 20, columns)
+    assert drawn.shape == (design.rows, 20, columns)
     assert ((mixed == mixed[0]) | (mixed == mixed[-1])).all()
     # A corner and its complement hold the same two values of each input.
     assert torch.equal(mixed + mixed.flip(0), (mixed[0] + mixed[-1]).expand_as(mixed))
@@ -26,7 +27,8 @@ def test_each_corner_takes_every_input_from_one_of_two_rows(columns, generator):
 
 @pytest.mark.parametrize("columns", [9, 25])
 def test_groups_are_balanced_and_disjoint(columns, generator):
-    mixed = draw_cubes(Design(torch.randn(10_000, columns, generator=generator), singles(columns)), 30, generator)
+    design = Design(torch.randn(10_000, columns, generator=generator), singles(columns))
+    mixed = draw_cubes(design, 30, generator)[: design.corners]
     toggled = torch.stack([mixed[2**j] != mixed[0] for j in range(6)])
     differ = mixed[-1] != mixed[0]
 
@@ -34,6 +36,33 @@ def test_groups_are_balanced_and_disjoint(columns, generator):
     sizes = toggled.sum(2)[:, differ.all(1)]
     assert sizes.min() >= columns // 6
     assert sizes.max() <= math.ceil(columns / 6)
+
+
+def test_neighbours_differ_from_the_first_corner_in_one_block(generator):
+    """Every block is as likely as any other: a multinomial count of 3 neighbours of 3000 cubes."""
+    table = torch.randn(10**6, 10, generator=generator, dtype=torch.float64)
+    design = Design(table, (*singles(8), (8, 9)))
+    mixed = draw_cubes(design, 3000, generator)
+    first, last, neighbours = mixed[0], mixed[design.corners - 1], mixed[design.corners :]
+
+    differ = neighbours != first
+    assert torch.equal(differ, differ & (neighbours == last))
+    assert torch.equal(differ[..., 8], differ[..., 9])
+    assert torch.equal(differ[..., :9].sum(-1), (first != last)[:, :9].all(-1).expand(3, 3000).long())
+
+    counts = differ[..., :9].sum((0, 1))
+    assert (counts - 1000).abs().max() <= 5 * math.sqrt(9000 * 8 / 81)
+
+
+def test_a_partition_is_toggled_as_it_is(generator):
+    partition = (0, 1, 2, 0, 1, 2, 0, 1, 2, 2)
+    design = Design(torch.arange(5000.0)[:, None].repeat(1, 10), singles(10), partition)
+    mixed = draw_cubes(design, 40, generator)
+
+    assert len(mixed) == 8
+    for group in range(3):
+        differ = (mixed[2**group] != mixed[0]).any(0)
+        assert differ.tolist() == [owner == group for owner in partition]
 
 
 def test_columns_of_a_block_come_from_the_same_row(generator):

@@ -42,9 +42,10 @@ class TestKnownAnswers:
     def test_under_the_product_law_the_same_product_is_all_of_order_two(self, generator):
         one, other = torch.randn(2, 10_000, generator=generator, dtype=torch.float64)
         inputs = torch.stack([one, 0.9 * one + 0.19**0.5 * other], dim=1)
-        spectrum = interaction_spectrum(
-            lambda x: x[:, 0] * x[:, 1], inputs, max_order=2, budget=20_000, generator=generator
-        )
+        with pytest.warns(UserWarning, match="`x0` and `x1` have rank correlation"):
+            spectrum = interaction_spectrum(
+                lambda x: x[:, 0] * x[:, 1], inputs, max_order=2, budget=20_000, generator=generator
+            )
         assert spectrum.share[1] > 0.9
         assert joint(lambda x: x[:, 0] * x[:, 1], inputs, max_order=2, generator=generator).share[0] > 0.9
 
@@ -131,6 +132,11 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("f", "options", "message"),
         [
+            (
+                lambda x: x[:, 0],
+                {"blocks": [(0, 1), (2,), (3,)]},
+                "`blocks` must hold one column each under the joint law, got one of 2",
+            ),
             (lambda x: x[:, 0], {"budget": 113}, "must allow 50 rows or more beside 64 evaluations"),
             (lambda x: 0 * x[:, 0], {}, "`f` must vary with its inputs"),
             (lambda x: torch.rand(len(x)), {}, "two passes differ"),

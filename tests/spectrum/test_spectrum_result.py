@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from dropscope.spectrum import Spectrum
+from dropscope.spectrum import Spectrum, SurvivalCurve
 
 
 def spectrum(**changes):
@@ -61,7 +61,17 @@ def test_description_without_intervals_shows_no_brackets():
     assert "not identified" not in plain.describe()
 
 
-@pytest.mark.parametrize("changes", [{}, {"share": np.full(2, np.nan), "rest": np.nan, "low": np.full(3, np.nan)}])
+CURVE = SurvivalCurve(*np.array([[0.0, 0.5, 1.0], [1.0, 0.3, 0.0], [1.0, 0.2, 0.0], [1.0, 0.4, 0.0]]))
+
+
+CHANGES = [
+    {},
+    {"survival_curve": CURVE},
+    {"share": np.full(2, np.nan), "rest": np.nan, "low": np.full(3, np.nan)},
+]
+
+
+@pytest.mark.parametrize("changes", CHANGES)
 def test_json_keeps_every_field(changes):
     before = spectrum(**changes)
     after = Spectrum.from_dict(json.loads(json.dumps(before.to_dict(), allow_nan=False)))
@@ -69,3 +79,4 @@ def test_json_keeps_every_field(changes):
     assert after.to_dict() == before.to_dict()
     assert after.describe() == before.describe()
     assert after.blocks == before.blocks
+    assert (after.survival_curve is None) == (before.survival_curve is None)

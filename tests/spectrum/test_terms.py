@@ -239,6 +239,7 @@ class TestSaying:
         assert set(plain) == set(Terms.__dataclass_fields__)
 
 
+@pytest.mark.filterwarnings("ignore:.* have rank correlation")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -1,0 +1,126 @@
+"""Which blocks may share a group: found where they never interact, and refused where they do."""
+
+import numpy as np
+import pytest
+import torch
+
+from dropscope.spectrum import interaction_spectrum, known
+from dropscope.spectrum.mixtures import Design
+from dropscope.spectrum.separation import _colouring, separate
+
+
+def singles(n):
+    return tuple((i,) for i in range(n))
+
+
+def partition_of(f, n, generator, budget=100_000, spent_at_most=None):
+    """The partition found for a function of n independent inputs."""
+    table = torch.rand(2000, n, generator=generator, dtype=torch.float64) * 2 - 1
+    rows = 0
+
+    def evaluate(x):
+        nonlocal rows
+        rows += len(x)
+        return f(x).reshape(1, len(x), -1)
+
+    design, spent = separate(evaluate, Design(table, singles(n)), budget, generator)
+    assert spent == rows <= (spent_at_most or budget / 2)
+    return design.partition
+
+
+@pytest.mark.parametrize("order", [2, 3, 6])
+def test_the_factors_of_a_product_get_groups_of_their_own(order, generator):
+    partition = partition_of(known.product(order, 25), 25, generator)
+    assert sorted(partition[:order]) == list(range(order))
+    assert set(partition) == set(range(order))
+
+
+def test_inactive_blocks_are_spread_evenly(generator):
+    partition = partition_of(known.product(3, 25), 25, generator)
+    assert sorted(np.bincount(partition)) == [8, 8, 9]
+
+
+def test_additive_blocks_are_halved(generator):
+    partition = partition_of(lambda x: x.exp().sum(1), 20, generator)
+    assert np.bincount(partition).tolist() == [10, 10]
+
+
+def test_interacting_blocks_are_never_in_one_group(generator):
+    terms = [(0, 1), (1, 2), (2, 0), (5, 6), (7, 11), (3, 4, 8, 9)]
+    partition = partition_of(lambda x: sum(x[:, list(term)].prod(1) for term in terms), 12, generator)
+    assert all(len({partition[i] for i in term}) == len(term) for term in terms)
+    assert max(partition) == 3
+
+
+@pytest.mark.parametrize(
+    "f",
+    [known.g_function(), known.product(7, 25), lambda x: x.sum(1).sin(), lambda x: torch.zeros(len(x))],
+    ids=["everything interacts", "seven factors", "sine of a sum", "constant"],
+)
+def test_without_structure_groups_stay_random(f, generator):
+    assert partition_of(f, 25, generator) is None
+
+
+def test_a_network_costs_one_look_at_all_pairs(generator):
+    weights = torch.randn(25, 8, generator=generator, dtype=torch.float64)
+    assert partition_of(lambda x: (x @ weights).tanh().sum(1), 25, generator, spent_at_most=16 * 26 + 326) is None
+
+
+@pytest.mark.parametrize(("n", "budget"), [(25, 4100), (784, 100_000)])
+def test_what_costs_too_much_is_not_tried(n, budget, generator):
+    assert partition_of(known.product(2, n), n, generator, budget, spent_at_most=1) is None
+
+
+def test_pairs_that_cost_too_much_are_not_tried(generator):
+    """The 66 pairs of twelve active blocks, sixteen times over, are more than a tenth of this budget."""
+    assert partition_of(lambda x: x[:, :12].exp().sum(1), 14, generator, 10_000, spent_at_most=16 * 15) is None
+    assert partition_of(lambda x: x[:, :12].exp().sum(1), 14, generator, 100_000) is not None
+
+
+def test_a_rare_interaction_is_found_by_the_check(generator, monkeypatch):
+    """It shows in one pair of rows in twenty: sixteen looks may miss it, a thousand do not."""
+
+    def f(x):
+        return x.sum(1) + (x[:, 0] > 0.9) * (x[:, 1] > 0) * 5
+
+    monkeypatch.setattr("dropscope.spectrum.separation.PAIRS", 1)
+    for _ in range(10):
+        partition = partition_of(f, 10, generator, 1_000_000)
+        assert partition is None or partition[0] != partition[1]
+
+
+def test_the_spectrum_of_separated_groups_is_exact_at_its_order(generator):
+    f = known.product(2, 25)
+    inputs = f.sample(300, generator=generator).double()
+    inputs = torch.cat([inputs, -inputs])
+    spectrum = interaction_spectrum(f, inputs, budget=20_000, max_order=4, generator=generator)
+    assert spectrum.method == "separated-cube"
+    assert spectrum.share[2:].tolist() == [0, 0]
+    assert spectrum.rest == 0
+    assert spectrum.high[2:].tolist() == [0, 0, 0]
+    assert spectrum.low[1] <= 1 <= spectrum.high[1]
+    assert len(spectrum.orders) == 25
+
+
+@pytest.mark.parametrize("f", [known.mixture(), known.sine_cosine(25), known.product(3, 25), known.additive(25)])
+def test_separated_groups_agree_with_the_truth(f, generator):
+    """Within five half-widths of a two-sided 95 % interval, which is ten standard errors."""
+    inputs = f.sample(200_000, generator=generator)
+    spectrum = interaction_spectrum(f, inputs, budget=100_000, generator=generator)
+    truth = np.append(f.share[:3], f.share[3:].sum())
+
+    assert spectrum.method == "separated-cube"
+    centre, half = (spectrum.low + spectrum.high) / 2, (spectrum.high - spectrum.low) / 2
+    assert (np.abs(truth - centre) <= 5 * half + 0.01).all()
+
+
+def test_a_colouring_is_proper_and_small(seed):
+    rng = np.random.default_rng(seed)
+    edges = np.triu(rng.random((30, 30)) < 0.2, 1)
+    edges |= edges.T
+    colours = _colouring(edges)
+    assert not (edges & (colours[:, None] == colours)).any()
+    assert colours.max() <= edges.sum(1).max()
+
+    even = (np.arange(20)[:, None] + np.arange(20)) % 2 == 1
+    assert _colouring(even).max() == 1
