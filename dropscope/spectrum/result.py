@@ -98,12 +98,13 @@ class Spectrum:
             f"method {self.method}, {self.budget:,} evaluations, variance {self.total:.4g}",
         ]
 
-        names = [f"order {k}" for k in range(1, self.max_order + 1)] + [f"order > {self.max_order}"]
-        for name, share, low, high, sure in zip(
-            names, [*self.share, self.rest], self.low, self.high, self.identified, strict=True
-        ):
-            note = "  not identified" if np.isfinite(high) and not sure else ""
-            lines.append(f"  {name:<10} {share:.3f}{_brackets(low, high)}{note}")
+        for k, (low, high, sure) in enumerate(zip(self.low, self.high, self.identified, strict=True), 1):
+            if k > self.n_orders:
+                continue
+            name = f"order {k}" if k <= self.max_order else f"order > {self.max_order}"
+            share = self.share[k - 1] if k <= self.max_order else self.rest
+            shown = "not identified" if np.isfinite(high) and not sure else f"{share:.3f}"
+            lines.append(f"  {name:<10} {shown}{_brackets(low, high)}")
 
         lines.append(f"  mean order {self.mean_order:.3f}{_brackets(self.mean_order_low, self.mean_order_high)}")
         return "\n".join(lines)

@@ -83,7 +83,7 @@ class _Search:
         return colours if colours.max() < GROUPS else None
 
     def _interacting(self, single: Tensor) -> NDArray[np.bool_] | None:
-        """Which pairs of active blocks have a mixed difference, as a matrix; None where too many have one or are to be tried."""
+        """Which pairs of active blocks have a mixed difference, as a matrix; None if too many have one."""
         count = len(single)
         interacting = np.zeros((count, count), dtype=bool)
         one, other = np.triu_indices(count, 1)

@@ -49,9 +49,13 @@ def test_description_names_blocks_law_and_every_share():
     assert lines[0] == "interaction spectrum over 3 blocks (4 columns), product law of inputs"
     assert lines[1] == "method cube, 10,000 evaluations, variance 2"
     assert lines[2].split() == ["order", "1", "0.500", "[0.400,", "0.600]"]
-    assert lines[3].endswith("[0.050, 0.450]  not identified")
+    assert lines[3] == "  order 2    not identified  [0.050, 0.450]"
     assert lines[4].split()[:4] == ["order", ">", "2", "0.250"]
     assert lines[5].split() == ["mean", "order", "1.750", "[1.600,", "1.900]"]
+
+
+def test_orders_above_the_number_of_blocks_are_not_described():
+    assert "order > 2" not in spectrum(blocks=((0, 1, 2), (3,))).describe()
 
 
 def test_description_without_intervals_shows_no_brackets():

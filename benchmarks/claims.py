@@ -1,0 +1,57 @@
+"""Claims of Lengerich, Xing & Caruana, "Dropout as a regularizer of interaction effects" (2022), measured.
+
+Every claim is judged by a rule that its code states before it measures. Prints, for each, what the paper says, the
+rule, what was found, and the verdict; writes benchmarks/results/claims.json, from which figures can be drawn.
+
+    python benchmarks/claims.py                  # all, about a quarter of an hour on one core
+    python benchmarks/claims.py --only A1 A4     # some, into claims-A1-A4.json
+"""
+
+import argparse
+import time
+
+import claims_dependence  # noqa: F401 (importing registers the claims)
+import claims_distillation  # noqa: F401
+import claims_gradients  # noqa: F401
+import claims_masks  # noqa: F401
+import claims_noise  # noqa: F401
+import torch
+from claims_record import CLAIMS
+from timing import machine, save
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=sorted(CLAIMS), metavar="CLAIM", help="measure only these")
+    only = parser.parse_args().only
+    torch.set_num_threads(1)
+    print(machine())
+
+    rows = []
+    for name, claim in sorted(CLAIMS.items(), key=lambda item: (int(item[0].strip("Ab")), item[0])):
+        if only and name not in only:
+            continue
+        print(f"\n{name}  {claim.says}\n  rule      {claim.rule}", flush=True)
+        start = time.process_time()
+        found = claim.measure()
+        seconds = time.process_time() - start
+
+        print(*(f"  measured  {line}" for line in found.measured), sep="\n")
+        print(f"  verdict   {found.verdict}  ({seconds:.1f} s of processor time)", flush=True)
+        rows.append(
+            {
+                "claim": name,
+                "says": claim.says,
+                "rule": claim.rule,
+                "verdict": found.verdict,
+                "measured": found.measured,
+                "seconds": seconds,
+                "data": found.data,
+            }
+        )
+
+    print("\nwritten:", save("-".join(["claims", *(only or [])]), rows))
+
+
+if __name__ == "__main__":
+    main()
