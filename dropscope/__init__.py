@@ -10,10 +10,12 @@ __version__ = "0.1.0"
 __all__ = [
     "constraints",
     "data",
+    "ensemble",
     "errors",
     "functional",
     "layers",
     "masks",
+    "moments",
     "report",
     "schedules",
     "sites",

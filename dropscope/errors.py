@@ -3,6 +3,8 @@
     DropscopeError
     ├── BadTable           a table that cannot be studied as it is (also a ValueError)
     ├── StoreConflict      a store that belongs to another study, another version or another running process
+    ├── NoDropoutFound     a model in which nothing is dropped (also a ValueError)
+    ├── UnsupportedModule  a part of a network for which no rule is known
     └── MissingExtra       an optional dependency is not installed (also an ImportError)
 
 Wrong arguments are plain `ValueError` and `TypeError`.
@@ -11,7 +13,16 @@ Wrong arguments are plain `ValueError` and `TypeError`.
 import importlib
 from types import ModuleType
 
-__all__ = ["BadTable", "DropscopeError", "MissingExtra", "StoreConflict", "closest", "need"]
+__all__ = [
+    "BadTable",
+    "DropscopeError",
+    "MissingExtra",
+    "NoDropoutFound",
+    "StoreConflict",
+    "UnsupportedModule",
+    "closest",
+    "need",
+]
 
 
 class DropscopeError(Exception):
@@ -24,6 +35,14 @@ class BadTable(DropscopeError, ValueError):
 
 class StoreConflict(DropscopeError):
     """The store on disk belongs to another study, another version, or a study that is still running."""
+
+
+class NoDropoutFound(DropscopeError, ValueError):
+    """Nothing in a model drops; the message lists what was searched."""
+
+
+class UnsupportedModule(DropscopeError):
+    """A part of a network for which a method has no rule; the message names it, where it stands, and what to do."""
 
 
 class MissingExtra(DropscopeError, ImportError):

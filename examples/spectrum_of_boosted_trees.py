@@ -1,7 +1,8 @@
 """Which orders of interaction does gradient boosting learn from the demand for shared bicycles, by depth of its trees?
 
-A tree of depth k holds interactions of k columns at most, so that stumps are additive; what deeper trees make of their
-freedom is measured. Columns that move together (the season and the month, the two temperatures) are joined in blocks.
+The models predict log(1 + count), so that effects that multiply the count add up. A tree of depth k holds
+interactions of k columns at most, so that stumps are additive; what deeper trees make of their freedom is measured.
+Columns that move together (the season and the month, the two temperatures) are joined in blocks.
 
     python examples/spectrum_of_boosted_trees.py
 """
@@ -41,7 +42,13 @@ def main() -> None:
         spectrum = interaction_spectrum(model, inputs, blocks=BLOCKS, budget=100_000, generator=generator)
         print(f"\ntrees of depth {depth or 'any'}\n{spectrum}")
 
-    print(f"\n{rank_terms(model, inputs, blocks=BLOCKS, budget=100_000, generator=generator)}")
+    terms = rank_terms(model, inputs, blocks=BLOCKS, budget=100_000, generator=generator)
+    print(f"\n{terms}")
+    strongest, share = terms.label(terms.pairs.members[0]), terms.pairs.share[0]
+    print(
+        f"\nThe deepest trees are {spectrum.share[0]:.0%} additive in log(1 + count): blocks mostly speak one by one."
+    )
+    print(f"The strongest pair, {strongest}, holds {share:.0%}: a working day has other hours than a Sunday.")
 
 
 if __name__ == "__main__":

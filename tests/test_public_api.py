@@ -38,10 +38,10 @@ class TestEachPackage:
 
 
 def test_results_are_frozen_dataclasses():
-    from dropscope import spectrum, study
+    from dropscope import moments, spectrum, study
 
     spectra = (spectrum.Spectrum, spectrum.SurvivalCurve, spectrum.Terms, spectrum.PureEffects)
-    for kind in (study.StudyResult, study.Advice, study.Arm, study.Decision, *spectra):
+    for kind in (study.StudyResult, study.Advice, study.Arm, study.Decision, moments.Moments, *spectra):
         assert is_dataclass(kind)
         assert kind.__dataclass_params__.frozen
 

@@ -1,31 +1,35 @@
 """Measure a model on its inputs: the spectrum, the terms if asked for, and what there was to notice."""
 
-import warnings
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dropscope.cli.models import Model
+from dropscope.cli.wording import told_in_options
 from dropscope.report.order_shares import reading_of
 from dropscope.spectrum import Spectrum, Terms, centre_logits, interaction_spectrum, rank_terms
+from dropscope.spectrum.scores import score_function
 
 __all__ = ["Measurement", "measure"]
 
 # Rows that a model is tried on before it is measured.
-TRIED = 2
+TRIED = 256
+# How far the sum of a row of probabilities in half precision may lie from one.
+ROUNDING = 1e-2
 
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """What was measured: a spectrum, its terms or None, the names of the columns, and notes for the reader."""
+    """What was measured: a spectrum, its terms or None, and the names of the columns."""
 
     spectrum: Spectrum
     terms: Terms | None
     columns: tuple[str, ...]
-    notes: tuple[str, ...]
 
     def describe(self) -> str:
         """Say the spectrum in one sentence, then all numbers."""
@@ -35,7 +39,7 @@ class Measurement:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
         return {
-            "reading": reading_of(self.spectrum), "columns": list(self.columns), "notes": list(self.notes),
+            "reading": reading_of(self.spectrum), "columns": list(self.columns),
             "spectrum": self.spectrum.to_dict(), "terms": self.terms and self.terms.to_dict(),
         }  # fmt: skip
 
@@ -48,7 +52,6 @@ def measure(
     logits: bool,
     terms: bool,
     seed: int,
-    max_order: int | None,
     **options: Any,
 ) -> Measurement:
     """Measure a model.
@@ -60,7 +63,6 @@ def measure(
         logits: whether outputs are logits, to be centred.
         terms: whether to rank the terms too.
         seed: seed of all draws; the terms have draws of their own.
-        max_order: highest order with a share of its own; None: three, or fewer where there are fewer blocks.
         options: others of `interaction_spectrum`.
 
     Returns:
@@ -69,25 +71,78 @@ def measure(
     Raises:
         ValueError: an option is invalid, or the model fails on these inputs.
     """
-    f = _centred(model) if logits else model.f
-    if isinstance(f, nn.Module):
-        f.eval()
-    if callable(f):
-        _try_out(f, inputs[:TRIED], model.name, columns, options["target"])
+    _check_order(options["max_order"], len(columns if options["blocks"] is None else options["blocks"]))
+    numbered = columns if isinstance(inputs, Tensor | np.ndarray) else None
+    f, ranked = model.f, None
 
-    blocks = options["blocks"]
-    max_order = max_order or min(3, len(columns) if blocks is None else len(blocks))
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        generator = torch.Generator().manual_seed(seed)
-        spectrum = interaction_spectrum(f, inputs, max_order=max_order, generator=generator, **options)
-        ranked = None
+    if logits:
+        _check_centring(model)
+    outputs = _try_out(model, inputs, columns)
+    if logits:
+        _check_logits(outputs, model.name)
+        f = _centred(f)
+
+    with told_in_options(model.name, numbered):
+        # The terms come first: they need the larger budget, and it is better refused before the spectrum is measured.
         if terms:
             shared = {name: options[name] for name in ("budget", "blocks", "target")}
-            ranked = rank_terms(f, inputs, feature_names=columns, generator=generator, **shared)
+            ranked = rank_terms(f, inputs, feature_names=columns, generator=_generator(seed + 1), **shared)
+        spectrum = interaction_spectrum(f, inputs, generator=_generator(seed), **options)
+    return Measurement(spectrum, ranked, tuple(columns))
 
-    notes = dict.fromkeys(" ".join(str(one.message).split()) for one in caught)
-    return Measurement(spectrum, ranked, tuple(columns), tuple(notes))
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _check_order(max_order: int | None, blocks: int) -> None:
+    if max_order is not None and not 1 <= max_order <= blocks:
+        raise ValueError(f"`--max-order` must be in 1 to {blocks}, the number of blocks, got {max_order}.")
+
+
+def _try_out(model: Model, inputs: Any, columns: Sequence[str]) -> Any:
+    """Call the model once, so that what is wrong with its inputs is said before anything is measured."""
+    f = model.f
+    # The model may write into what it is given.
+    rows = copy.deepcopy(inputs[:TRIED])
+    if isinstance(f, nn.Module):
+        f.eval()
+        parameter = next(f.parameters(), None)
+        rows = rows if parameter is None else rows.to(parameter.device, parameter.dtype)
+
+    score = score_function(f)
+    try:
+        with torch.no_grad():
+            return score(rows)
+    except Exception as error:
+        said = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        shown = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
+        raise ValueError(
+            f"{model.name} fails on rows of {len(columns)} columns ({shown}), {type(error).__name__}: {said}. "
+            "Are these its inputs? Choose with `--columns`, `--drop` or `--target`."
+        ) from error
+
+
+def _check_centring(model: Model) -> None:
+    if callable(model.f):
+        return
+    classifies = hasattr(model.f, "decision_function") or hasattr(model.f, "predict_proba")
+    what = "a classifier, whose scores are centred already" if classifies else "no classifier"
+    raise ValueError(f"`--logits` is for networks and callables, but {model.name} is {what}: leave it out.")
+
+
+def _check_logits(outputs: Any, name: str) -> None:
+    """Refuse what cannot be logits: centred probabilities would still be shares of the softmax's own interactions."""
+    rows = outputs.cpu().numpy() if isinstance(outputs, Tensor) else outputs
+    if not isinstance(rows, np.ndarray) or rows.ndim < 2 or rows.shape[-1] < 2:
+        raise ValueError(
+            f"`--logits` needs two outputs or more in one table, which {name} does not give: leave it out."
+        )
+    if (rows >= 0).all() and np.abs(rows.sum(-1, dtype=float) - 1).max() < ROUNDING:
+        raise ValueError(
+            f"`--logits` needs logits, but the outputs of {name} are probabilities, as each row sums to one: name a "
+            "callable that gives the logits, `module:attribute`."
+        )
 
 
 class _Centred(nn.Module):
@@ -101,29 +156,5 @@ class _Centred(nn.Module):
         return centre_logits(self.network(rows))
 
 
-def _centred(model: Model) -> Any:
-    f = model.f
-    if isinstance(f, nn.Module):
-        return _Centred(f)
-    if callable(f):
-        return lambda rows: centre_logits(f(rows))
-    raise ValueError(f"`--logits` is for networks and callables: the scores of {model.name} are centred already.")
-
-
-def _try_out(f: Any, rows: Any, name: str, columns: Sequence[str], output: int | None) -> None:
-    """Call the model once, so that what is wrong with its inputs is said before anything is measured."""
-    parameter = next(f.parameters(), None) if isinstance(f, nn.Module) else None
-    try:
-        with torch.no_grad():
-            outputs = f(rows if parameter is None else rows.to(parameter.device, parameter.dtype))
-    except Exception as error:
-        said = (str(error).strip().splitlines() or [""])[0]
-        shown = ", ".join(columns[:8]) + (", ..." if len(columns) > 8 else "")
-        raise ValueError(
-            f"{name} fails on rows of {len(columns)} columns ({shown}), {type(error).__name__}: {said}. Are these its "
-            "inputs? Choose with `--columns`, `--drop` or `--target`."
-        ) from error
-
-    count = outputs.reshape(len(outputs), -1).shape[1] if isinstance(outputs, Tensor) and outputs.ndim else None
-    if output is not None and count is not None and not 0 <= output < count:
-        raise ValueError(f"`--output` must be in 0 to {count - 1}, the outputs of {name}, got {output}.")
+def _centred(f: Any) -> Any:
+    return _Centred(f) if isinstance(f, nn.Module) else lambda rows: centre_logits(f(rows))

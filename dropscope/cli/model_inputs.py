@@ -1,18 +1,21 @@
 """From a table and what a user says of its columns to the inputs of a model."""
 
+import contextlib
 import importlib.util
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from dropscope.cli.models import Model
+from dropscope.cli.wording import in_options
 from dropscope.data import bundled, names
 from dropscope.errors import BadTable, closest, need
 from dropscope.study.table import read_table
 
-__all__ = ["choose_columns", "group_columns", "open_table", "to_inputs"]
+__all__ = ["choose_columns", "group_columns", "names_in", "open_table", "to_inputs"]
 
 
 def open_table(text: str) -> tuple[Any, str, list[str]]:
@@ -26,12 +29,12 @@ def open_table(text: str) -> tuple[Any, str, list[str]]:
         its study leaves out.
 
     Raises:
-        BadTable: the file cannot be read.
+        BadTable: the file cannot be read, or has no line of names.
         ValueError: there is neither.
     """
     path = Path(text)
     if path.is_file() or path.suffix or "/" in text:
-        return read_table(path), path.name, []
+        return _read(path), path.name, []
     if text not in names():
         raise ValueError(f"`--data` must be a file or a bundled table, got {text!r}: {closest(text, names())}")
 
@@ -40,34 +43,54 @@ def open_table(text: str) -> tuple[Any, str, list[str]]:
     return kept.table, text, [kept.target, *kept.options.get("drop", ()), *cutters]
 
 
-def choose_columns(
-    frame: Any, model: Model, columns: Sequence[str] | None, left_out: Sequence[str], aside: Sequence[str]
-) -> Any:
+def _read(path: Path) -> Any:
+    try:
+        frame = read_table(path)
+    except BadTable as error:
+        raise BadTable(in_options(str(error), "the model")) from error
+
+    numbers = [_number(name) for name in frame.columns]
+    # Columns without names are numbered from 0 where they were written.
+    if path.suffix.lower() != ".parquet" and None not in numbers and numbers != [*range(len(numbers))]:
+        raise BadTable(f"{path.name} has no line of column names: the first line holds numbers alone. Add one.")
+    return frame
+
+
+def _number(text: str) -> float | None:
+    with contextlib.suppress(ValueError):
+        return float(text)
+    return None
+
+
+def choose_columns(frame: Any, model: Model, named: Mapping[str, Any], aside: Sequence[str]) -> Any:
     """Keep the columns that are the model's inputs, in its order.
 
     Args:
         frame: the table.
         model: a model that knows the names of its columns takes those.
-        columns: names of the columns in their order, None for those of the model or of the table.
-        left_out: columns that the user leaves out.
+        named: what the user says: `columns`, the inputs in their order, None for those of the model or of the table;
+            `drop` and `target`, columns that are left out.
         aside: columns that the table itself sets aside, unless they are asked for.
 
     Returns:
         The frame of the inputs.
 
     Raises:
-        ValueError: a column is unknown, or their number is not the model's.
+        ValueError: a column is unknown or chosen twice, or their number is not the model's.
     """
     known = frame.columns
+    columns = names_in(named["columns"]) if named["columns"] else None
+    left_out = [*names_in(named["drop"]), *([] if named["target"] is None else [named["target"]])]
     for name in (*(columns or ()), *left_out):
         if name not in known:
             raise ValueError(f"`{name}` must be a column of the table: {closest(name, known)}")
+    _check_once("--columns", columns or [])
 
     if columns is None and model.columns is not None:
         missing = [name for name in model.columns if name not in known]
         if missing:
             raise ValueError(f"{model.name} was fitted on a column `{missing[0]}`, which the table lacks.")
-        columns = model.columns
+        columns = [*model.columns]
     if columns is None:
         columns = [name for name in known if name not in aside]
     chosen = [name for name in columns if name not in left_out]
@@ -107,12 +130,15 @@ def to_inputs(frame: Any, model: Model) -> Any:
             "`--drop`, or name a callable that encodes it, `module:attribute`, which is given a DataFrame."
         )
 
-    numbers = frame.cast(polars.Float64).fill_null(float("nan"))
-    gaps = [name for name in frame.columns if numbers[name].is_nan().any()]
-    if gaps and model.tensors:
-        raise BadTable(f"{model.name} takes numbers, but column `{gaps[0]}` has missing values: fill or drop them.")
-
-    table = torch.from_numpy(numbers.to_numpy().copy()).to(model.dtype)
+    # Column by column: a large table should not be held three times.
+    table = torch.empty(frame.height, frame.width, dtype=model.dtype)
+    for j, column in enumerate(frame.iter_columns()):
+        numbers = column.cast(polars.Float64).fill_null(float("nan"))
+        if model.tensors and numbers.is_nan().any():
+            raise BadTable(
+                f"{model.name} takes numbers, but column `{column.name}` has missing values: fill or drop them."
+            )
+        table[:, j] = torch.tensor(numbers.to_numpy())
     return table if callable(model.f) else table.numpy()
 
 
@@ -123,30 +149,62 @@ def _data_frame(frame: Any) -> Any:
     return frame
 
 
-def group_columns(text: str | None, columns: Sequence[str]) -> list[list[int]] | None:
+def names_in(texts: Iterable[str], separator: str = ",") -> list[str]:
+    """Take texts apart into names; one that holds a separator stands in double quotes.
+
+    Args:
+        texts: such as 'a,"b,c"'.
+        separator: what stands between names.
+
+    Returns:
+        The names.
+
+    Example:
+        >>> names_in(['a,"b,c"', "d"])
+        ['a', 'b,c', 'd']
+    """
+    return [_unquoted(part) for text in texts for part in _parts(text, separator)]
+
+
+def _parts(text: str, separator: str) -> list[str]:
+    """Split at separators that an even number of quotes follows: those outside of quotes."""
+    return re.split(rf'{re.escape(separator)}(?=(?:[^"]*"[^"]*")*[^"]*$)', text)
+
+
+def _unquoted(name: str) -> str:
+    name = name.strip()
+    return name[1:-1].replace('""', '"') if len(name) > 1 and name[0] == name[-1] == '"' else name
+
+
+def _check_once(option: str, names: Sequence[str]) -> None:
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise ValueError(f"`{option}` must name a column once, got `{repeated[0]}` more than once.")
+
+
+def group_columns(texts: Sequence[str] | None, columns: Sequence[str]) -> list[list[int]] | None:
     """Read blocks of columns; every other column is a block of its own.
 
     Args:
-        text: such as "a+b,c+d".
+        texts: such as "a+b,c+d"; names with a comma or a plus stand in double quotes.
         columns: names of all columns.
 
     Returns:
-        Column indices of each block, in the order of their first columns; None without a text.
+        Column indices of each block, in the order of their first columns; None without texts.
 
     Raises:
         ValueError: a column is unknown or named twice.
     """
-    if text is None:
+    if not texts:
         return None
-    blocks = [[name.strip() for name in block.split("+")] for block in text.split(",")]
+    blocks = [names_in([block], "+") for text in texts for block in _parts(text, ",")]
     named = [name for block in blocks for name in block]
     for name in named:
         if name not in columns:
             raise ValueError(
                 f"`--blocks` must name columns of the inputs, got `{name}`: {closest(name, list(columns))}"
             )
-        if named.count(name) > 1:
-            raise ValueError(f"`--blocks` must name a column once, got `{name}` more than once.")
+    _check_once("--blocks", named)
 
     blocks += [[name] for name in columns if name not in named]
     place = {name: j for j, name in enumerate(columns)}

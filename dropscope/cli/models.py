@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from torch import nn
@@ -23,6 +24,9 @@ __all__ = ["Model", "load_model"]
 TRUSTED = (f"{nn.modules.__name__}.", f"{layers.__name__}.")
 # Functions that modules of torch keep as attributes.
 FUNCTIONS = (functional.relu, functional.gelu)
+
+# First byte of what pickle and joblib write.
+PICKLED = b"\x80"
 
 INSTEAD = "name it as `module:attribute`, such as `mymodels:network`, where mymodels.py in this folder builds it"
 
@@ -104,15 +108,27 @@ def _trusted_classes(root: type[nn.Module]) -> set[type]:
 
 def _why_not(path: Path, trusted: list[Any]) -> str:
     """Name the classes of a file that are not trusted, as far as it can be read at all."""
+    if _holds(path, "constants.pkl"):
+        return f"{path.name} is a TorchScript program: {INSTEAD} with `torch.jit.load`."
     try:
         with torch.serialization.safe_globals(trusted):
             foreign = torch.serialization.get_unsafe_globals_in_checkpoint(path)
     except Exception:
         foreign = []
+    if not foreign and path.read_bytes()[:1] == PICKLED:
+        return f"{path.name} is a pickle, which runs code when it is read: {INSTEAD} with `joblib.load`."
     if not foreign:
         return f"{path.name} is not a module that torch.save wrote: {INSTEAD}."
     named = ", ".join(f"`{one}`" for one in sorted(foreign)[:3])
     return f"{path.name} holds {named}, and only modules of torch.nn and dropscope are read from a file: {INSTEAD}."
+
+
+def _holds(path: Path, name: str) -> bool:
+    """Whether a file is an archive with an entry of this name."""
+    if not is_zipfile(path):
+        return False
+    with ZipFile(path) as archive:
+        return any(entry.rpartition("/")[2] == name for entry in archive.namelist())
 
 
 def _exported(path: Path) -> Model:
@@ -128,6 +144,11 @@ def _onnx(path: Path) -> Model:
 def _imported(text: str) -> Model:
     """An attribute of a module that the current folder or the environment holds."""
     module_name, _, attribute = text.partition(":")
+    if module_name.endswith(".py"):
+        dotted = module_name.removesuffix(".py").replace("/", ".")
+        raise ValueError(f"`MODEL` must name a module, not its file, got {text!r}: write `{dotted}:{attribute}`.")
+    if not (module_name and attribute):
+        raise ValueError(f"`MODEL` must name a module and an attribute of it, got {text!r}: write `module:attribute`.")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:

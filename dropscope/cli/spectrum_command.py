@@ -1,8 +1,12 @@
 """`dropscope spectrum`: parse, measure, print. Nothing heavy is imported before the arguments are read."""
 
+import contextlib
 import json
 import sys
+import tempfile
 import time
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +15,8 @@ import typer
 __all__ = ["spectrum"]
 
 BUDGET = 200_000
+# Seeds of torch, with room for that of the terms.
+MOST_SEED = 2**63 - 1
 
 
 def spectrum(
@@ -24,7 +30,9 @@ def spectrum(
     columns: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN,...", help="The inputs in the model's order.")
     ] = None,
-    blocks: Annotated[str | None, typer.Option(metavar="A+B,C+D", help="Columns that count as one input.")] = None,
+    blocks: Annotated[
+        list[str] | None, typer.Option(metavar="A+B,C+D", help="Columns that count as one input.")
+    ] = None,
     output: Annotated[int | None, typer.Option(help="The only output to measure, from 0 (all).")] = None,
     logits: Annotated[bool, typer.Option("--logits", help="Outputs are logits: subtract their row mean.")] = False,
     max_order: Annotated[int | None, typer.Option(help="Interaction orders shown one by one (3).")] = None,
@@ -35,7 +43,9 @@ def spectrum(
     ] = None,
     terms: Annotated[bool, typer.Option("--terms", help="Rank blocks, pairs and triples too (as many again).")] = False,
     seed: Annotated[int, typer.Option(help="Seed of all draws.")] = 0,
-    out: Annotated[Path | None, typer.Option(help="Folder for the page, figures and numbers (none).")] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Folder for the page, figures and numbers (none).")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no notes.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
@@ -44,63 +54,92 @@ def spectrum(
         raise ValueError(
             f"`--terms` ranks under the product law, got `--inputs-law {inputs_law}`: leave one of them out."
         )
+    if not 0 <= seed <= MOST_SEED:
+        raise ValueError(f"`--seed` must be in 0 to {MOST_SEED}, got {seed}.")
     options = {
         "logits": logits, "terms": terms, "seed": seed, "max_order": max_order, "budget": budget,
         "inputs_law": inputs_law, "control_variate": control_variate, "target": output,
     }  # fmt: skip
-    left_out = [*_names(drop), *([] if target is None else [target])]
-    chosen = _names(columns) if columns else None
-    _run(model, data, chosen, left_out, blocks, options, out=out, quiet=quiet, as_json=as_json)
+    named = {"columns": columns, "target": target, "drop": drop or [], "blocks": blocks}
+    try:
+        _run(model, data, named, options, out=out, quiet=quiet, as_json=as_json)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted: nothing was measured or written.\n")
+        raise typer.Exit(130) from None
 
 
 def _run(
-    text: str, data: str, chosen: list[str] | None, left_out: list[str], blocks: str | None, options: dict[str, Any], *,
-    out: Path | None, quiet: bool, as_json: bool,
-) -> None:  # fmt: skip
+    text: str, data: str, named: dict[str, Any], options: dict[str, Any], *, out: str | None, quiet: bool, as_json: bool
+) -> None:
     from rich.console import Console
 
     from dropscope.cli.measuring import measure
     from dropscope.cli.model_inputs import choose_columns, group_columns, open_table, to_inputs
     from dropscope.cli.models import load_model
+    from dropscope.cli.wording import in_options
 
     started = time.perf_counter()
-    model = load_model(text)
-    table, data, aside = open_table(data)
-    frame = choose_columns(table, model, chosen, left_out, aside)
-    inputs, grouped = to_inputs(frame, model), group_columns(blocks, frame.columns)
-    if out is not None:
-        _check_folder(out)
-
+    folder = _writable_folder(out)
     console = Console(stderr=True, quiet=quiet, highlight=False)
-    with console.status(f"{len(inputs):,} rows of {len(frame.columns)} columns, {options['budget']:,} evaluations"):
-        found = measure(model, inputs, frame.columns, blocks=grouped, **options)
-    for note in found.notes:
+
+    with _noticed() as said:
+        model = load_model(text)
+        table, data, aside = open_table(data)
+        frame = choose_columns(table, model, named, aside)
+        columns, grouped = frame.columns, group_columns(named["blocks"], frame.columns)
+        inputs = to_inputs(frame, model)
+        with console.status(f"{len(inputs):,} rows of {len(columns)} columns, {options['budget']:,} evaluations"):
+            found = measure(model, inputs, columns, blocks=grouped, **options)
+
+    numbered = None if hasattr(inputs, "columns") else columns
+    notes = list(dict.fromkeys(in_options(one, model.name, numbered) for one in said))
+    for note in notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
 
     files: list[str] = []
     try:
-        if out is not None:
+        if folder is not None:
             from dropscope.report import write_spectrum
 
             files = write_spectrum(
-                found.spectrum, out, terms=found.terms, columns=found.columns, name=model.name, data=data,
-                notes=found.notes,
-            )  # fmt: skip
+                found.spectrum, folder, terms=found.terms, columns=columns, name=model.name, data=data, notes=notes
+            )
     finally:  # an answer is printed even where its files cannot be written
         if as_json:
-            measured = {"model": text, "data": data, "rows": len(inputs), **found.to_dict()}
+            measured = {"model": text, "data": data, "rows": len(inputs), **found.to_dict(), "notes": notes}
             seconds = time.perf_counter() - started
             sys.stdout.write(json.dumps({**measured, "files": files, "seconds": seconds}) + "\n")
         else:
             typer.echo("\n".join([found.describe(), *(["", *files] if files else [])]))
 
 
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be made before time is spent on what goes into it."""
+@contextlib.contextmanager
+def _noticed() -> Iterator[list[str]]:
+    """Collect warnings as texts, and keep stdout for the answer: what a model prints goes to stderr."""
+    said: list[str] = []
+    with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(sys.stderr):
+        warnings.simplefilter("ignore")
+        for kind in (UserWarning, RuntimeWarning):
+            warnings.simplefilter("always", kind)
+        yield said
+    said += [str(one.message) for one in caught]
+
+
+def _writable_folder(out: str | None) -> Path | None:
+    """Refuse a folder that cannot be written before time is spent on what goes into it."""
+    if out is None:
+        return None
+    if not out.strip():
+        raise ValueError("`--out` must name a folder, got an empty text.")
+
+    folder = Path(out)
     there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
     if not there.is_dir():
         raise NotADirectoryError(f"`--out` must be a folder, but {there} is a file.")
-
-
-def _names(texts: list[str] | None) -> list[str]:
-    return [part.strip() for text in texts or [] for part in text.split(",")]
+    try:
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:
+        raise PermissionError(
+            f"`--out` must be a folder that can be written, but {there} cannot: {error.strerror}."
+        ) from error
+    return folder

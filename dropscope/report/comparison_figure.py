@@ -48,10 +48,10 @@ def draw_spectra(spectra: Labelled, columns: Sequence[str] | None = None, *, axi
         points = [_means(spectra, bool(axis))]
         panels.append(_panel("Mean interaction order", "mean order, in blocks", points, (0.95, top), spectra, axis))
 
-    first = spectra[0][1]
+    first, *others = (one for _, one in spectra)
     caption = (
         "Whiskers: 95 % interval of that segment's length, or of the mean order; a hatched segment is not identified, "
-        f"as its interval is wider than 30 %. {speaks_of(first, block_names(first.blocks, columns))}"
+        f"as its interval is wider than 30 %. {speaks_of(first, block_names(first.blocks, columns), others)}"
     )
     title = f"Variance by interaction order, by {axis}" if axis else "Variance by interaction order, side by side"
     return Figure("spectra", title, _reading(spectra, axis), caption, panels, columns=2)

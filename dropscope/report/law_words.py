@@ -50,17 +50,21 @@ def list_blocks(names: Sequence[str], more: str = "") -> str:
     return f"{shown} and {hidden} more{more}" if hidden > 0 else shown
 
 
-def speaks_of(answer: Spectrum | Terms, names: Sequence[str]) -> str:
+def speaks_of(answer: Spectrum | Terms, names: Sequence[str], others: Sequence[Spectrum] = ()) -> str:
     """Say which law of inputs an answer speaks of and what it cost: without them a share says nothing.
 
     Args:
         answer: a spectrum or ranked terms.
         names: name of each block.
+        others: spectra that are shown beside it, of the same blocks and law.
 
     Returns:
         A few sentences.
     """
     law = LAWS[answer.inputs_law].format(len(names))
-    text = f"Order counts blocks of columns; law of inputs: {law}: {list_blocks(names)}. {answer.budget:,} evaluations"
-    text += f", method {answer.method}." if isinstance(answer, Spectrum) else "."
+    text = f"Order counts blocks of columns; law of inputs: {law}: {list_blocks(names)}. "
+    text += f"{max(one.budget for one in (answer, *others)):,} evaluations{' at most' if others else ''}"
+    if isinstance(answer, Spectrum):
+        text += f", method {' or '.join(dict.fromkeys(one.method for one in (answer, *others)))}"
+    text += "."
     return f"{text} Caution: {answer.caveat}." if isinstance(answer, SurrogateSpectrum) else text

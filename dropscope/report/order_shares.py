@@ -7,7 +7,13 @@ from dropscope.report.reading import sentence
 from dropscope.spectrum import Spectrum
 from dropscope.spectrum.surrogate import SurrogateSpectrum
 
-__all__ = ["OrderShare", "brackets", "interacting", "mean_order_text", "order_shares", "percent", "reading_of"]
+__all__ = [
+    "OrderShare", "brackets", "interacting", "interactions_tile", "mean_order_text", "order_shares", "percent",
+    "reading_of",
+]  # fmt: skip
+
+# What joins columns, in words; higher orders are counted.
+JOINED = {2: "pairs", 3: "triples"}
 
 
 @dataclass(frozen=True)
@@ -106,6 +112,24 @@ def interacting(spectrum: Spectrum) -> str:
     return f"{percent(1 - single.share)} {ends}".rstrip()
 
 
+def interactions_tile(spectrum: Spectrum) -> tuple[str, str]:
+    """Write the share of all interactions as a tile, which has no room for an interval beside the number.
+
+    Args:
+        spectrum: the spectrum.
+
+    Returns:
+        What the number is, and the number; an interval instead where the share is not identified, a lower bound where
+        fitted models were read.
+    """
+    single = order_shares(spectrum)[0]
+    if isinstance(spectrum, SurrogateSpectrum):
+        return "learned interactions", f"≥ {interacting(spectrum)}"
+    if not single.identified:
+        return "in interactions", f"{100 * (1 - single.high):.0f} to {100 * (1 - single.low):.0f} %"
+    return "in interactions", percent(1 - single.share)
+
+
 def mean_order_text(spectrum: Spectrum) -> str:
     """Write the mean interaction order with its interval.
 
@@ -131,16 +155,16 @@ def reading_of(spectrum: Spectrum) -> str:
         The sentence.
     """
     if isinstance(spectrum, SurrogateSpectrum):
-        explained = [f"{percent(r2)} with up to {k}" for k, r2 in enumerate(spectrum.r2, 1)]
-        return (
-            f"Share of the variance that models fitted to this one explain, by columns joined: {', '.join(explained)}."
-        )
+        additive, *more = (percent(r2) for r2 in spectrum.r2)
+        added = [f"with {JOINED.get(k, f'terms of {k} columns')} {r2}" for k, r2 in enumerate(more, 2)]
+        return f"{', '.join([f'Additive models fitted to this one explain {additive} of its variance', *added])}."
 
-    first, *others = order_shares(spectrum)
+    shares = order_shares(spectrum)
     said = f"interactions hold {interacting(spectrum)} of the variance"
 
-    strongest = max((one for one in others if one.identified), key=lambda one: one.share, default=None)
-    if first.identified and strongest and strongest.share > 0.001:
+    strongest = max(shares[1:], key=lambda one: one.share, default=shares[0])
+    # Of one share that is not identified nobody knows whether it is the largest.
+    if all(one.identified for one in shares) and strongest.share > 0.001 and len(shares) > 2:
         said += f", the largest part of it at {strongest.name} ({strongest.said})"
     mean = mean_order_text(spectrum)
     return sentence([said, mean and f"the mean interaction order is {mean}"])

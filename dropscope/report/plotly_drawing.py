@@ -43,7 +43,7 @@ def panel_plot(panel: Panel) -> dict[str, Any]:
         }
     y_axis = {
         "title": {"text": escaped(panel.y_label), "standoff": 8}, "range": list(panel.y_range), "gridcolor": "grid",
-        "zeroline": False, "automargin": True, "nticks": 7,
+        "zeroline": False, "automargin": True, "nticks": 4 if panel.flipped else 7, "tickangle": 0,
     }  # fmt: skip
     axes = (y_axis, x_axis) if panel.flipped else (x_axis, y_axis)
     layout = {

@@ -1,6 +1,8 @@
 """Draw a figure as PNG with matplotlib, for papers and slides: light, and without any global state."""
 
 import math
+import textwrap
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,15 @@ STYLE = {
 }  # fmt: skip
 
 
-def to_png(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG.
+# Tried in this order for letters that the first lacks; a machine has some of them.
+FONTS = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Hiragino Sans", "Microsoft YaHei",
+         "Malgun Gothic", "WenQuanYi Micro Hei", "Arial Unicode MS")  # fmt: skip
+# The caption: size of its letters, inches of a line, and characters of an inch.
+CAPTION_SIZE, CAPTION_LINE, CAPTION_WIDTH = 7, 0.135, 18
+
+
+def to_png(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PNG, its caption below it: a share says nothing without the law of inputs.
 
     Args:
         figure: the figure.
@@ -32,8 +41,17 @@ def to_png(figure: Figure, path: Path) -> None:
     # Named rows need room for their names.
     width, least = (5.6, 7.4) if any(panel.flipped for panel in figure.panels) else (3.9, 5.2)
     size = (max(width * columns, least), 3.2 * sum(heights) + 0.5)
-    with matplotlib.rc_context(STYLE):
-        canvas = backend.Figure(figsize=size, dpi=130, layout="constrained")
+    caption = textwrap.wrap(" ".join(figure.caption.split()), int(CAPTION_WIDTH * size[0]))
+    below = CAPTION_LINE * len(caption) + 0.15
+    known = need("matplotlib.font_manager", "study").fontManager.get_font_names()
+
+    style = {**STYLE, "font.family": [name for name in FONTS if name in known]}
+    with matplotlib.rc_context(style), warnings.catch_warnings():
+        # A letter that no font has is a box in the figure; the page has it.
+        warnings.filterwarnings("ignore", message="Glyph")
+        whole = backend.Figure(figsize=(size[0], size[1] + below), dpi=130, layout="constrained")
+        canvas, foot = whole.subfigures(2, height_ratios=(size[1], below))
+        foot.text(0.01, 1, "\n".join(caption), va="top", fontsize=CAPTION_SIZE, color=LIGHT["muted"])
         axes = canvas.subplots(len(heights), columns, squeeze=False, height_ratios=heights).ravel()
         for axis, panel in zip(axes, figure.panels, strict=False):
             _panel(axis, panel)
@@ -41,7 +59,7 @@ def to_png(figure: Figure, path: Path) -> None:
             axis.set_axis_off()
         if figure.keys:
             canvas.legend(*_legend(figure.keys), loc="outside lower center", ncols=_columns(figure.keys, size[0]))
-        canvas.savefig(path)
+        whole.savefig(path)
 
 
 def _panel(axis: Any, panel: Panel) -> None:

@@ -10,6 +10,7 @@ from dropscope.report.order_shares import OrderShare, order_shares, percent, rea
 from dropscope.report.picture import Bars, Figure, Line, Panel
 from dropscope.report.stacked_bars import order_colour
 from dropscope.spectrum import Spectrum
+from dropscope.spectrum.surrogate import SurrogateSpectrum
 
 __all__ = ["draw_shares", "draw_survival"]
 
@@ -37,13 +38,12 @@ def draw_shares(spectrum: Spectrum, columns: Sequence[str] | None = None) -> Fig
     Example:
         >>> from dropscope.spectrum import interaction_spectrum, known
         >>> f = known.product(2, 4)
-        >>> print(draw_shares(interaction_spectrum(f, f.sample(1000), budget=50_000)).panels[0].ticks[1.0])
-        2
-        100.0 %
+        >>> draw_shares(interaction_spectrum(f, f.sample(1000), budget=50_000)).panels[0].title
+        'Variance by interaction order, 4 blocks'
     """
     shares = order_shares(spectrum)
     numbered = len(shares) <= MOST_NUMBERED
-    ticks = {float(k): f"{one.name[6:]}\n{one.said}" if numbered else one.name[6:] for k, one in enumerate(shares)}
+    ticks = {float(k): _tick(one, numbered) for k, one in enumerate(shares)}
     top = np.nanmax([0.1, *(end for one in shares for end in (one.share, one.high))])
 
     panel = Panel(
@@ -54,10 +54,15 @@ def draw_shares(spectrum: Spectrum, columns: Sequence[str] | None = None) -> Fig
 
     ends = "Whiskers: 95 % interval of each share." if any(one.ends for one in shares) else "Without intervals."
     if not all(one.identified for one in shares):
-        ends += " Hatched: an interval too wide to name a number."
+        ends += " Hatched, n. i.: not identified, as the interval is too wide to name a number."
     caption = f"{ends} {speaks_of(spectrum, block_names(spectrum.blocks, columns))}"
     title = "Share of the variance at each interaction order"
     return Figure("shares", title, reading_of(spectrum), caption, [panel], columns=1)
+
+
+def _tick(one: OrderShare, numbered: bool) -> str:
+    name = one.name.removeprefix("order ").replace(" or ", "\nor ")
+    return f"{name}\n{percent(one.share) if one.identified else 'n. i.'}" if numbered else name
 
 
 def _bar(k: int, one: OrderShare) -> list[Bars | Line]:
@@ -81,12 +86,12 @@ def draw_survival(spectrum: Spectrum, columns: Sequence[str] | None = None) -> F
         columns: name of each column of its inputs; by default x0, x1, ...
 
     Returns:
-        The figure; None under the joint law, where no block is drawn apart from the others.
+        The figure; None where the spectrum was read off fitted models, which tell nothing of single high orders.
 
     Raises:
         ValueError: there are more or fewer names than columns.
     """
-    if spectrum.inputs_law != "product":
+    if isinstance(spectrum, SurrogateSpectrum):
         return None
 
     p, share, low, high = _survival_points(spectrum)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from dropscope.report.law_words import speaks_of
 from dropscope.report.order_shares import brackets, percent
 from dropscope.report.picture import Figure, Line, Panel
-from dropscope.report.reading import one_line, sentence
+from dropscope.report.reading import sentence
 from dropscope.report.stacked_bars import order_colour
 from dropscope.spectrum import Terms
 from dropscope.spectrum.terms import Ranking
@@ -13,7 +13,12 @@ from dropscope.spectrum.terms import Ranking
 __all__ = ["draw_terms"]
 
 MOST_ROWS = 10
-LONGEST = 48
+# Characters of names in the sentence.
+MOST_SAID = 100
+# Characters of a line beside a panel: on a phone, more would leave no room for the panel.
+LONGEST = 22
+# Height of a row of one line, and of every further line, in panels.
+ROW, LINE = 0.07, 0.04
 # Two points of one block stand this far from its line.
 ASIDE = 0.14
 
@@ -38,7 +43,7 @@ def draw_terms(terms: Terms) -> Figure:
 
     caption = (
         "Each share counts all terms that hold the block, pair or triple, alone or with others, so that shares add up "
-        "to more than the whole. Whiskers: 95 % interval of each by itself. "
+        "to more than the whole. Whiskers: 95 % interval of each by itself, cut at that of what holds it. "
     )
     if max(map(len, (terms.totals, terms.pairs, terms.triples))) > MOST_ROWS:
         caption += f"Only the first {MOST_ROWS} are shown. "
@@ -57,7 +62,7 @@ def _points(
     share, low, high = (side[kept].tolist() for side in (ranking.share, ranking.low, ranking.high))
 
     hover = [
-        f"{_name(terms, ranking.members[i])}\n{label and label + ': '}{percent(ranking.share[i])} "
+        f"{terms.label(ranking.members[i])}\n{label and label + ': '}{percent(ranking.share[i])} "
         f"{brackets(ranking.low[i], ranking.high[i])}"
         for i in kept
     ]
@@ -67,23 +72,19 @@ def _points(
 
 def _panel(title: str, terms: Terms, ranking: Ranking, lines: list[Line]) -> Panel:
     shown = ranking.members[:MOST_ROWS]
-    ticks = {float(i): _name(terms, members, LONGEST) for i, members in enumerate(shown)}
+    ticks = {float(i): _tick(terms, members) for i, members in enumerate(shown)}
+    further = max((tick.count("\n") for tick in ticks.values()), default=0)
     top = max(0.01, *(end for line in lines for end in (*line.y, *line.high)))
     return Panel(
-        title, title.lower().removesuffix("s"), "share of the variance", lines, (-0.02 * top, 1.05 * top),
-        (len(shown) - 0.4, -0.6), ticks, flipped=True, height=0.35 + 0.07 * len(shown),
+        title, title.lower().removesuffix("s"), "share of variance", lines, (-0.02 * top, 1.05 * top),
+        (len(shown) - 0.4, -0.6), ticks, flipped=True, height=0.35 + (ROW + LINE * further) * len(shown),
     )  # fmt: skip
 
 
-def _name(terms: Terms, members: tuple[int, ...], most: int = 100) -> str:
-    """Names of blocks, each cut in its middle to its part of so many characters."""
-    return " × ".join(_cut(one_line(terms.names[block], 1000), most // len(members)) for block in members)
-
-
-def _cut(name: str, most: int) -> str:
-    # Names of columns often differ at their ends alone.
-    head = most // 2
-    return name if len(name) <= most else f"{name[:head]}…{name[head + 1 - most :]}"
+def _tick(terms: Terms, members: tuple[int, ...]) -> str:
+    """Names of blocks on one line, or each on its own where they are long."""
+    whole = terms.label(members)
+    return whole if len(whole) <= LONGEST else "\n× ".join(terms.label((block,), LONGEST) for block in members)
 
 
 def _reading(terms: Terms) -> str:
@@ -100,7 +101,7 @@ def _reading(terms: Terms) -> str:
 
 
 def _head(terms: Terms, ranking: Ranking) -> str:
-    return _name(terms, ranking.members[0])
+    return terms.label(ranking.members[0], MOST_SAID)
 
 
 def _first(ranking: Ranking) -> str:

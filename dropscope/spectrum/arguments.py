@@ -1,9 +1,11 @@
-"""Checks of what a user passes beside the table: its blocks of columns, the highest order, and names of methods."""
+"""Checks of what a user passes beside the table: blocks of columns, the highest order, numbers, names of methods."""
 
+import math
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
 from operator import index
 from typing import Any
 
@@ -14,10 +16,22 @@ from torch import Tensor
 from dropscope.errors import closest
 from dropscope.spectrum.mixtures import Design
 
-__all__ = ["Blocks", "Inputs", "advise", "check_choice", "check_design"]
+__all__ = [
+    "Blocks",
+    "Inputs",
+    "advise",
+    "check_choice",
+    "check_design",
+    "check_generator",
+    "check_order",
+    "whole_number",
+]
 
 Inputs = Tensor | NDArray[Any]
 Blocks = Sequence[Sequence[int | str]]
+
+# Orders that have a share of their own where the user does not say.
+ORDERS = 3
 
 
 def advise(message: str) -> None:
@@ -47,62 +61,127 @@ def check_choice(name: str, value: str, valid: tuple[str, ...]) -> None:
         raise ValueError(f"`{name}` must be {' or '.join(map(repr, valid))}, got {value!r}.")
 
 
-def check_design(
-    inputs: Inputs, blocks: Blocks | None, max_order: int, point: str, names: Sequence[str] | None = None
-) -> Design:
-    """Check the arguments that all estimators share.
+def whole_number(name: str, value: Any, least: float = -math.inf) -> int:
+    """An argument that counts something, in any type of number: 1e5 is as good as 100000.
 
     Args:
-        inputs: table of shape (rows, columns).
+        name: the argument.
+        value: what the user gave.
+        least: smallest value allowed.
+
+    Returns:
+        The number.
+
+    Raises:
+        TypeError: it is not whole, or no number.
+        ValueError: it is too small.
+    """
+    whole = isinstance(value, Real) and float(value).is_integer()
+    if not whole:
+        raise TypeError(f"`{name}` must be a whole number, got {value!r}.")
+    if value < least:
+        raise ValueError(f"`{name}` must be at least {least}, got {value}.")
+    return int(value)
+
+
+def check_generator(generator: Any) -> None:
+    """Check the source of the draws.
+
+    Args:
+        generator: what the user gave.
+
+    Raises:
+        TypeError: it is neither a generator nor None.
+    """
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TypeError(
+            f"`generator` must be a torch.Generator or None, got {generator!r}: "
+            "`torch.Generator().manual_seed(0)` makes one."
+        )
+
+
+def check_order(max_order: int | None, design: Design) -> int:
+    """The highest order with a share of its own.
+
+    Args:
+        max_order: what the user gave; None stands for 3, or for the number of blocks if there are fewer.
+        design: the blocks.
+
+    Returns:
+        The order.
+
+    Raises:
+        TypeError: it is no whole number.
+        ValueError: it is no order of so many blocks.
+    """
+    blocks = len(design.blocks)
+    if max_order is None:
+        return min(ORDERS, blocks)
+
+    if not 1 <= whole_number("max_order", max_order) <= blocks:
+        raise ValueError(f"`max_order` must be in 1 to {blocks}, the number of blocks, got {max_order}.")
+    return int(max_order)
+
+
+def check_design(table: Tensor, blocks: Blocks | None, labels: Sequence[Any] = ()) -> Design:
+    """Check the blocks of a table's columns.
+
+    Args:
+        table: rows of shape (rows, columns).
         blocks: columns of each block; None makes each column its own.
-        max_order: highest order with a share of its own.
-        point: name of the point estimate.
-        names: name of each column, by which blocks may mention it.
+        labels: label of each column, by which blocks may mention it.
 
     Returns:
         The design of the cubes.
 
     Raises:
-        ValueError: one of them is invalid.
+        ValueError: the blocks are no partition of the columns.
         TypeError: the blocks are no sequences of columns.
     """
-    check_choice("point", point, ("smooth", "nnls"))
-
-    table = torch.as_tensor(inputs).detach()
-    if table.ndim != 2 or len(table) < 2:
-        raise ValueError(f"`inputs` must be a table of two rows or more, got shape {tuple(table.shape)}.")
-    checked = _check_blocks(_positions(blocks, names or ()), table.shape[1])
-
-    if not 1 <= max_order <= len(checked):
-        raise ValueError(f"`max_order` must be in 1 to {len(checked)}, the number of blocks, got {max_order}.")
-    return Design(table, checked)
+    return Design(table, _check_blocks(_positions(blocks, labels), table.shape[1]))
 
 
-def _positions(blocks: Blocks | None, names: Sequence[str]) -> Sequence[Sequence[int]] | None:
+def _positions(blocks: Any, labels: Sequence[Any]) -> Sequence[Sequence[int]] | None:
     """The blocks with their names replaced by column indices."""
     if blocks is None:
         return None
 
+    wanted = "`blocks` must be a list of lists of columns"
+    if isinstance(blocks, Mapping):
+        raise TypeError(f"{wanted}, got a {type(blocks).__name__}: pass `list(blocks.values())`.")
     if isinstance(blocks, str) or not hasattr(blocks, "__iter__"):
-        raise TypeError(f"`blocks` must be a list of lists of columns, got {blocks!r}.")
+        raise TypeError(f"{wanted}, got {blocks!r}.")
     for block in blocks:
         if isinstance(block, str) or not hasattr(block, "__iter__"):
-            raise TypeError(f"`blocks` must be a list of lists of columns, got {block!r}: write [{block!r}] for one.")
-    return [[_position(column, names) for column in block] for block in blocks]
+            raise TypeError(f"{wanted}, got {block!r}: write [{block!r}] for one.")
+    return [[_position(column, labels) for column in block] for block in blocks]
 
 
-def _position(column: Any, names: Sequence[str]) -> int:
+def _position(column: Any, labels: Sequence[Any]) -> int:
     if isinstance(column, str):
-        if names.count(column) != 1:
-            found = f"{column!r}, which names {names.count(column)} columns"
-            hint = f": {closest(column, list(names))}" if names else ": give their indices."
-            raise ValueError(f"`blocks` must name columns of `inputs`, got {found}{hint}")
-        return names.index(column)
+        return _named(column, [*map(str, labels)])
 
     try:
-        return index(column)
+        position = index(column)
     except TypeError:
         raise TypeError(f"`blocks` must hold column indices or names, got {column!r}.") from None
+
+    if any(isinstance(label, Integral) and label != place for place, label in enumerate(labels)):
+        raise ValueError(
+            f"`blocks` must be clear, but {position} may be a position or a label, as columns of `inputs` are labelled "
+            f"by other integers than their positions: write '{position}' for the label, or rename the columns."
+        )
+    return position
+
+
+def _named(name: str, names: list[str]) -> int:
+    """The only column of that name."""
+    if names.count(name) == 1:
+        return names.index(name)
+
+    found = f"{name!r}, which names {names.count(name)} columns"
+    hint = closest(name, names) if names and name not in names else "give their indices."
+    raise ValueError(f"`blocks` must name columns of `inputs`, got {found}: {hint}")
 
 
 def _check_blocks(blocks: Sequence[Sequence[int]] | None, columns: int) -> tuple[tuple[int, ...], ...]:

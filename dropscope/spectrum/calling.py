@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dropscope.spectrum.arguments import Blocks, advise, check_design
+from dropscope.spectrum.arguments import Blocks, advise, check_design, check_generator, whole_number
 from dropscope.spectrum.cube import Evaluate
 from dropscope.spectrum.mixtures import Design
 from dropscope.spectrum.reading import TableLike, read_table
@@ -42,8 +43,6 @@ def examine(
     inputs: TableLike,
     blocks: Blocks | None,
     *,
-    max_order: int = 1,
-    point: str = "nnls",
     target: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Subject:
@@ -53,8 +52,6 @@ def examine(
         f: a torch module, a fitted estimator, or a callable.
         inputs: tensor, array or DataFrame of shape (rows, columns).
         blocks: columns of each block; None makes each column its own.
-        max_order: highest order with a share of its own.
-        point: name of the point estimate.
         target: the only output to measure.
         generator: source of the choice of rows of a huge table.
 
@@ -65,10 +62,14 @@ def examine(
         ValueError: an argument has the wrong value.
         TypeError: an argument is of the wrong kind.
     """
+    check_generator(generator)
+    if target is not None:
+        target = whole_number("target", target, least=0)
+
     function = score_function(f)
     # A method reads what the object reads that it belongs to.
     table = read_table(inputs, getattr(f, "__self__", f), generator)
-    design = check_design(table.rows, blocks, max_order, point, table.names)
+    design = check_design(table.rows, blocks, table.labels)
     return Subject(table, design, _checked(function, table, target))
 
 
@@ -110,14 +111,19 @@ def _checked(function: Callable[[Any], Any], table: Table, target: int | None) -
 
 def _outputs(outputs: Any, rows: int) -> Tensor:
     """Whatever the model gave as a tensor of real numbers of shape (rows, outputs)."""
+    if isinstance(outputs, list | tuple) and len(outputs) != rows and any(hasattr(part, "shape") for part in outputs):
+        raise TypeError(
+            f"`f` must give one array, got a {type(outputs).__name__} of {len(outputs)}: "
+            "pass a function of one of them, `lambda x: f(x)[0]` for the first."
+        )
+
     tensor = outputs if isinstance(outputs, Tensor) else _tensor(outputs)
     if tensor.is_complex():
         raise TypeError(f"`f` must give real numbers, got a tensor of {tensor.dtype}.")
     if tensor.ndim == 0 or len(tensor) != rows:
         raise ValueError(f"`f` must give one output per row, got shape {tuple(tensor.shape)} for {rows} rows.")
 
-    wide = tensor.dtype in (torch.float32, torch.float64)
-    return (tensor if wide else tensor.double()).reshape(rows, -1)
+    return (tensor if tensor.is_floating_point() else tensor.double()).reshape(rows, -1)
 
 
 def _tensor(outputs: Any) -> Tensor:
@@ -129,9 +135,18 @@ def _tensor(outputs: Any) -> Tensor:
             array = array.astype(np.float64)
 
     if array.dtype.kind not in "fiub":
-        what = type(outputs).__name__ if array.dtype.kind == "O" else f"{type(outputs).__name__} of {array.dtype}"
-        raise TypeError(f"`f` must give real numbers, got {what}.")
-    return torch.from_numpy(array.astype(np.float32 if array.dtype == np.float32 else np.float64))
+        raise TypeError(f"`f` must give real numbers, got {type(outputs).__name__}{_contents(array)}.")
+    # In the machine's own byte order, and in its own precision as far as torch knows it.
+    size = min(array.itemsize, 8) if array.dtype.kind == "f" else 8
+    return torch.from_numpy(array.astype(f"f{size}"))
+
+
+def _contents(array: NDArray[Any]) -> str:
+    """What an array of anything but numbers holds, and what to do about labels of classes."""
+    if array.ndim == 0:
+        return ""
+    held = sorted({type(value).__name__ for value in array.ravel().tolist()})
+    return f" of {' and '.join(held)}" + (": pass the classifier itself, not its labels" if "str" in held else "")
 
 
 def _only(outputs: Tensor, target: int) -> Tensor:
@@ -144,7 +159,8 @@ def _look_like_probabilities(outputs: Tensor) -> bool:
     """Whether every row holds two or more numbers from 0 to 1 that sum to one."""
     if outputs.shape[1] < 2:
         return False
-    return bool(((outputs >= 0).all() & (outputs.sum(1) - 1).abs().max().lt(ROUNDING)).item())
+    sums = outputs.sum(1, dtype=torch.float64)
+    return bool(((outputs >= 0).all() & (sums - 1).abs().max().lt(ROUNDING)).item())
 
 
 def _check_finite(table: Table, rows: Tensor, outputs: Tensor) -> None:

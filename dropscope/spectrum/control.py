@@ -81,7 +81,9 @@ def measure_controlled(
         return measure(evaluate, design, cubes, generator), False
 
     def both(rows: Tensor) -> Tensor:
-        return torch.cat([evaluate(rows).double(), expansion.predict(rows)[None]])
+        # The expansion first: the model may write into its rows.
+        control = expansion.predict(rows)[None]
+        return torch.cat([evaluate(rows).double(), control])
 
     measured = measure(both, design, cubes, generator)
     model, control = measured.groups
@@ -91,8 +93,8 @@ def measure_controlled(
     # Order 0, the squared mean, is no share of the variance and stays as it is.
     corrected = _subtract(model[:, 1:], control[:, 1:] - exact.to(control.device))
     groups = torch.cat([model[:, :1], corrected], dim=1)[None]
-    sums = measured.blocks[:1] if measured.blocks is not None else None
-    return Measured(groups, sums), True
+    sums = measured.checks[:1] if measured.checks is not None else None
+    return Measured(groups, sums, measured.rounding, unknown=1 - expansion.r2), True
 
 
 def _fit(evaluate: Evaluate, design: Design, fitted: int, generator: torch.Generator | None) -> Expansion | None:
@@ -102,7 +104,7 @@ def _fit(evaluate: Evaluate, design: Design, fitted: int, generator: torch.Gener
     chosen = torch.randint(len(table), (fitted, table.shape[1]), generator=generator, device=source)
     rows = table.gather(0, chosen.to(table.device))
 
-    outputs = torch.cat([evaluate(part)[0] for part in rows.split(CALL_ROWS)])
+    outputs = torch.cat([evaluate(part.clone())[0] for part in rows.split(CALL_ROWS)])
     return fit_expansion(Polynomials(table.cpu()), rows, outputs)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dropscope.spectrum.cube import CALL_BYTES, CALL_ROWS, Evaluate
 from dropscope.spectrum.mixtures import Design, draw_mixtures
-from dropscope.spectrum.ratios import Ratios, RatioSums
+from dropscope.spectrum.ratios import Ratios, RatioSums, rounding
 
 __all__ = ["Corners", "Difference", "measure_differences"]
 
@@ -105,12 +105,16 @@ def measure_differences(
     draws = budget // len(corners)
     row_bytes = design.table.shape[1] * design.table.element_size()
     per_call = max(1, min(CALL_ROWS, CALL_BYTES // row_bytes) // len(corners))
-    sums = RatioSums(corners.quantities)
+    sums: RatioSums | None = None
 
     for start in range(0, draws, per_call):
         rows = draw_mixtures(design, corners.toggled, min(per_call, draws - start), generator)
-        outputs = evaluate(rows.flatten(0, 1))[0].double()
-        values = outputs.view(*rows.shape[:2], -1)
+        outputs = evaluate(rows.flatten(0, 1))[0]
+        sums = sums or RatioSums(corners.quantities, rounding(outputs.dtype))
+
+        values = outputs.double().view(*rows.shape[:2], -1)
         sums.add(corners.squares(values).cpu().numpy(), float(values[0].square().sum()))
 
+    if sums is None:
+        raise ValueError(f"`budget` must pay for {len(corners)} rows or more, got {budget}.")
     return sums.ratios(), draws * len(corners)

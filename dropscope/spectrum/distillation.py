@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from dropscope.errors import need
-from dropscope.spectrum.arguments import check_choice
+from dropscope.spectrum.arguments import check_choice, check_order, whole_number
 from dropscope.spectrum.calling import evaluation, examine
 from dropscope.spectrum.reading import TableLike
 from dropscope.spectrum.surrogate import SurrogateSpectrum, observe
@@ -26,7 +26,7 @@ def distill(
     f: Any,
     inputs: TableLike,
     *,
-    max_order: int = 3,
+    max_order: int | None = None,
     budget: int = 1_000_000,
     scheme: str = "text",
     trees: int = 1000,
@@ -42,7 +42,7 @@ def distill(
     Args:
         f: as in `interaction_spectrum`.
         inputs: as in `interaction_spectrum`; f is evaluated on its rows. Trees see a category as a number.
-        max_order: greatest depth.
+        max_order: greatest depth; by default 3, or the number of columns if there are fewer.
         budget: most rows to evaluate; a larger table is sampled.
         scheme: "text", trees of depth k are fitted to what shallower ones left, as the paper's text says; or "code",
             trees of each depth are fitted to f by themselves, as its published code does.
@@ -55,6 +55,7 @@ def distill(
 
     Raises:
         ValueError: an argument is invalid, or f is constant, random, or not finite.
+        TypeError: an argument is of the wrong kind.
         MissingExtra: xgboost is not installed.
 
     Example:
@@ -68,10 +69,10 @@ def distill(
         Lengerich, Xing, Caruana, "Dropout as a regularizer of interaction effects", 2022, arXiv:2007.00823.
     """
     check_choice("scheme", scheme, ("text", "code"))
-    if trees < 1:
-        raise ValueError(f"`trees` must be at least 1, got {trees}.")
-    subject = examine(f, inputs, None, max_order=max_order, target=target, generator=generator)
+    budget, trees = whole_number("budget", budget), whole_number("trees", trees, least=1)
+    subject = examine(f, inputs, None, target=target, generator=generator)
     design = subject.design
+    max_order = check_order(max_order, design)
 
     with evaluation(f):
         rows, outputs, spent = observe(subject, budget, generator)

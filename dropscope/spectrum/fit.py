@@ -25,9 +25,14 @@ SHRINK = 0.1
 # Orders up to here are all fitted; beyond, a few nodes stand for their neighbours (see `_nodes`).
 DENSE = 32
 LEVEL = 0.95
-# Misfit that the smooth spectrum may add to the least one, and the first order whose curvature counts.
+# Cubes that must share the variance before single blocks are believed: rare interactions escape their few rows.
+ENOUGH = 200
+# Part of one typical cube's share of the variance that orders may hold unseen, as a standard error.
+MISSED = 0.5
+# No standard error is believed below this.
+LEAST = 1e-7
+# Misfit that the smooth spectrum may add to the least one.
 SLACK = 0.5
-FIRST = 3
 
 
 class OrderFit:
@@ -36,35 +41,55 @@ class OrderFit:
     Args:
         variances: group-order variances of shape (cubes, groups), one row per cube.
         blocks: number of blocks.
+        totals: sum of all total indices, of shape (cubes,), where it was measured.
+        unknown: part of the variance that is known from the cubes alone.
 
     Attributes:
         total: variance of the model's output.
-        ratio: observed share of each group order.
+        ratio: observed share of each group order, then the part of the mean order where it is used.
         standard_error: delta-method standard error of each ratio.
+        effective: number of cubes that would hold the variance if each held as much.
     """
 
-    def __init__(self, variances: Array, blocks: int) -> None:
+    def __init__(self, variances: Array, blocks: int, totals: Array | None = None, unknown: float = 1.0) -> None:
         cubes, groups = variances.shape
-        mean = variances.mean(axis=0)
-        self.total = float(mean.sum())
-        self.ratio = mean / self.total
+        whole = variances.sum(axis=1)
+        self.total = float(whole.mean())
+        self.effective = float(whole.sum() ** 2 / np.square(whole).sum())
+
+        matrix = occupancy(blocks, groups)
+        if totals is not None and self.effective >= ENOUGH:
+            # A part of the mean order, so that it is a share like the others.
+            variances = np.column_stack([variances, totals / blocks])
+            matrix = np.vstack([matrix, np.arange(1, blocks + 1) / blocks])
+        self.ratio = variances.mean(axis=0) / self.total
 
         # The influence of one cube on the ratios (delta method); einsum, as BLAS's last bit depends on its threads.
-        influence = (variances - variances.sum(axis=1, keepdims=True) * self.ratio) / self.total
+        influence = (variances - whole[:, None] * self.ratio) / self.total
         covariance = np.einsum("ci,cj->ij", influence, influence) / (cubes * (cubes - 1))
         self.standard_error = np.sqrt(np.diag(covariance))
 
         self.blocks = blocks
         self.exact = blocks == groups
         self.nodes = _nodes(blocks)
-        heavy = _heaviness(influence)
-        self._misfit = _whiten(covariance * np.outer(heavy, heavy)) @ (occupancy(blocks, groups) - self.ratio[:, None])
+        misses = matrix - self.ratio[:, None]
+
+        # An order that never varies (a product's orders above its own) is known, but not infinitely well.
+        known = max(1e-4 * self.standard_error.max(), LEAST)
+        self._misfit = _whiten(covariance, np.full(len(misses), known)) @ misses
         self._points = self._misfit[:, self.nodes - 1]
+        self._best, self._least = self._nearest(self._points)
+
+        # Intervals trust neither short standard errors nor zeros: what few cubes hold all the variance may have missed.
+        missed = np.full(len(misses), max(MISSED * unknown / self.effective, LEAST))
+        missed[groups:] *= self.ratio[groups:]
+        heavy = _heaviness(influence)
+        self._wide = (_whiten(covariance * np.outer(heavy, heavy), missed) @ misses)[:, self.nodes - 1]
+        self._wide_least = self._nearest(self._wide)[1]
 
         # Profile cut-off, with the small-sample factor of Hotelling's statistic.
         freedom = cubes - groups
         self._cutoff = float(f_law.ppf(LEVEL, 1, freedom)) * (cubes - 1) / freedom
-        self._best, self._least = self._nearest(self._points)
 
     def nonnegative(self) -> Array:
         """The spectrum that misses the observation least; its mass tends to sit on a few orders."""
@@ -73,15 +98,15 @@ class OrderFit:
         return orders
 
     def smooth(self) -> Array:
-        """The spectrum of least curvature from order 3 on among those with `Q <= min Q + 1/2`.
+        """The spectrum z whose `k z_k` changes least from order to order, among those with `Q <= min Q + 1/2`.
 
-        Orders 1 and 2 are seen well and tend to be unlike the rest; higher ones are hardly told from their neighbours.
+        On products and networks, what order k adds to the mean order varies more slowly than its share.
         """
-        spread, curvature = _hats(self.blocks)
+        spread, changes = _hats(self.blocks)
         points = self._misfit @ spread
 
         def excess(log_weight: float) -> float:
-            return self._smooth_weights(points, curvature, log_weight)[1] - self._least - SLACK
+            return self._smooth_weights(points, changes, log_weight)[1] - self._least - SLACK
 
         low, high = -6.0, 6.0
         if excess(high) <= 0:
@@ -91,10 +116,10 @@ class OrderFit:
         else:
             log_weight = brentq(excess, low, high, xtol=0.01)
 
-        return spread @ self._smooth_weights(points, curvature, log_weight)[0]
+        return spread @ self._smooth_weights(points, changes, log_weight)[0]
 
     def interval(self, functional: Array) -> tuple[float, float]:
-        """Smallest and largest value of a linear functional over the spectra with `Q <= min Q + cut-off`.
+        """Smallest and largest value of a linear functional over the spectra with `Q <= min Q + cut-off`, Q wide.
 
         Args:
             functional: one coefficient per order.
@@ -108,10 +133,10 @@ class OrderFit:
     def _largest(self, values: Array) -> float:
         """Largest `values . z` in reach of the cut-off, by a root search along the frontier of `values . z` and Q."""
         top = values.max()
-        limit = self._least + self._cutoff
+        limit = self._wide_least + self._cutoff
 
         at_top = values == top
-        if self._nearest(self._points[:, at_top])[1] <= limit:
+        if self._nearest(self._wide[:, at_top])[1] <= limit:
             return float(top)
 
         # Pulling z towards a target beyond reach with growing force walks along the frontier.
@@ -119,7 +144,7 @@ class OrderFit:
 
         def excess(log_force: float) -> float:
             weights = self._pulled(reach, log_force)
-            return np.sqrt(max(_square(self._points @ weights) - self._least, 0.0)) - np.sqrt(self._cutoff)
+            return np.sqrt(max(_square(self._wide @ weights) - self._wide_least, 0.0)) - np.sqrt(self._cutoff)
 
         low, high = -3.0, 3.0
         while excess(low) > 0:
@@ -131,10 +156,10 @@ class OrderFit:
         return float(values @ self._pulled(reach, log_force))
 
     def _pulled(self, reach: Array, log_force: float) -> Array:
-        return self._nearest(np.vstack([self._points, 10**log_force * reach]))[0]
+        return self._nearest(np.vstack([self._wide, 10**log_force * reach]))[0]
 
-    def _smooth_weights(self, points: Array, curvature: Array, log_weight: float) -> tuple[Array, float]:
-        weights, _ = self._nearest(np.vstack([points, 10**log_weight * curvature]))
+    def _smooth_weights(self, points: Array, changes: Array, log_weight: float) -> tuple[Array, float]:
+        weights, _ = self._nearest(np.vstack([points, 10**log_weight * changes]))
         return weights, _square(points @ weights)
 
     @staticmethod
@@ -168,13 +193,12 @@ def _heaviness(influence: Array) -> Array:
     return student.ppf(ends, freedom) / student.ppf(ends, cubes - 1)
 
 
-def _whiten(covariance: Array) -> Array:
-    """Matrix that turns the covariance, shrunk towards its diagonal, into the identity."""
-    deviation = np.sqrt(np.diag(covariance))
-    # An order that never varies (a product's orders above its own) is known, but not infinitely well.
-    deviation = np.maximum(deviation, max(1e-4 * deviation.max(), 1e-7))
+def _whiten(covariance: Array, least: Array) -> Array:
+    """Matrix that turns the covariance into the identity, with deviations of `least` or more, shrunk correlations."""
+    deviation = np.maximum(np.sqrt(np.diag(covariance)), least)
 
     correlation = covariance / np.outer(deviation, deviation)
+    np.fill_diagonal(correlation, 1.0)
     correlation = (1 - SHRINK) * correlation + SHRINK * np.eye(len(correlation))
     return np.linalg.inv(np.linalg.cholesky(correlation)) / deviation
 
@@ -194,12 +218,12 @@ def _nodes(blocks: int) -> NDArray[np.int64]:
 
 @cache
 def _hats(blocks: int) -> tuple[Array, Array]:
-    """Spectra that are linear between nodes: their basis, each of sum one, and a root of their squared curvature."""
+    """Spectra that are linear between nodes: their basis, each of sum one, and a root of k z_k's squared changes."""
     nodes = _nodes(blocks)
     orders = np.arange(1, blocks + 1)
 
     hats = np.stack([np.interp(orders, nodes, corner) for corner in np.eye(len(nodes))], axis=1)
     hats /= hats.sum(axis=0)
 
-    bend = np.diff(hats[FIRST - 1 :], n=2, axis=0)
-    return hats, np.linalg.qr(bend)[1]
+    changes = np.diff(orders[:, None] * hats, axis=0)
+    return hats, np.linalg.qr(changes)[1]

@@ -6,14 +6,18 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-__all__ = ["Design", "draw_cubes", "draw_mixtures"]
+__all__ = ["Design", "draw_cubes", "draw_mixtures", "group_of"]
 
 # More groups see higher orders, fewer leave the budget more pairs of rows; six was best on most known functions.
 GROUPS = 6
 # Up to this many blocks each block is its own group, and the cube sees every order directly.
 EXACT = 8
-# Rows that differ from a cube's first corner in one block: they bound the mean order, which grouping sees dimly.
+# Beyond so many blocks, variance at very high orders that no group tells apart would move the mean order. Rows that
+# differ from a cube's first corner in a single block see it.
+MANY = 32
 NEIGHBOURS = 3
+# Rows that toggle either half of a group of a partition: the group must be additive.
+HALVES = 2
 
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -54,14 +58,16 @@ class Design:
         return 2**self.groups
 
     @property
-    def neighbours(self) -> int:
-        """Number of mixtures beside the corners that toggle a single block; with a partition they tell nothing new."""
-        return NEIGHBOURS if self.partition is None else 0
+    def checks(self) -> int:
+        """Number of mixtures beside the corners."""
+        if self.partition is None:
+            return NEIGHBOURS if len(self.blocks) > MANY else 0
+        return 0 if self.exact else HALVES
 
     @property
     def rows(self) -> int:
         """Number of rows evaluated for one cube."""
-        return self.corners + self.neighbours
+        return self.corners + self.checks
 
     @cached_property
     def owner(self) -> Tensor:
@@ -83,8 +89,8 @@ def draw_cubes(design: Design, cubes: int, generator: torch.Generator | None) ->
         generator: source of the draws.
 
     Returns:
-        Rows of shape (2^groups + neighbours, cubes, columns), in the table's dtype. The neighbours differ from the
-        first corner in one random block each.
+        Rows of shape (2^groups + checks, cubes, columns), in the table's dtype. With random groups, the checks differ
+        from the first corner in one random block each; with a partition, in either half of a group, `group_of` cube.
     """
     table, device = design.table, design.table.device
     owner = design.owner.to(device)
@@ -110,13 +116,29 @@ def draw_cubes(design: Design, cubes: int, generator: torch.Generator | None) ->
         half = 2**j
         torch.bitwise_xor(mixed[:half], torch.where(group == j, differ, 0), out=mixed[half : 2 * half])
 
-    block = torch.randint(
-        len(design.blocks), (design.neighbours, cubes, 1), generator=generator, device=_source(generator)
-    )
-    for row, chosen in zip(mixed[design.corners :], block.to(device), strict=True):
-        torch.bitwise_xor(other, torch.where(chosen == owner, differ, 0), out=row)
+    for row, toggled in zip(mixed[design.corners :], _toggled(design, cubes, generator), strict=True):
+        torch.bitwise_xor(other, torch.where(toggled.to(device)[:, owner], differ, 0), out=row)
 
     return mixed.view(table.dtype)
+
+
+def group_of(cubes: int, design: Design) -> Tensor:
+    """Group of a partition that each of some cubes halves, in turn."""
+    return torch.arange(cubes) % design.groups
+
+
+def _toggled(design: Design, cubes: int, generator: torch.Generator | None) -> Tensor:
+    """Blocks that the checks toggle, of shape (checks, cubes, blocks)."""
+    blocks, source = len(design.blocks), _source(generator)
+    if design.partition is None:
+        block = torch.randint(blocks, (design.checks, cubes, 1), generator=generator, device=source)
+        return torch.arange(blocks, device=source) == block
+    if not design.checks:
+        return torch.empty(0, cubes, blocks, dtype=torch.bool)
+
+    halved = group_of(cubes, design)[:, None] == torch.tensor(design.partition)
+    coin = torch.rand(cubes, blocks, generator=generator, device=source).cpu() < 0.5
+    return torch.stack([halved & coin, halved & ~coin])
 
 
 def draw_mixtures(design: Design, toggled: Tensor, draws: int, generator: torch.Generator | None) -> Tensor:

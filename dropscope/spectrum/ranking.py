@@ -2,14 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations, islice
 from math import ceil, isqrt
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from dropscope.spectrum.arguments import Blocks, check_choice
+from dropscope.spectrum.arguments import Blocks, check_choice, whole_number
 from dropscope.spectrum.calling import evaluation, examine
 from dropscope.spectrum.cube import FEWEST_CUBES, PROBE, Evaluate, probe
 from dropscope.spectrum.dependence import warn_of_dependence
@@ -69,6 +71,7 @@ def rank_terms(
 
     Raises:
         ValueError: an argument is invalid, the budget is too small, or f is constant, random, or not finite.
+        TypeError: an argument is of the wrong kind.
 
     Example:
         >>> generator = torch.Generator().manual_seed(0)
@@ -83,6 +86,7 @@ def rank_terms(
         2004.
     """
     check_choice("inputs_law", inputs_law, ("product",))
+    top, budget = whole_number("top", top, least=1), whole_number("budget", budget)
     subject = examine(f, inputs, blocks, target=target, generator=generator)
     design = subject.design
     names = _names(design, subject.table.names if feature_names is None else feature_names)
@@ -99,11 +103,13 @@ def rank_terms(
         measured = search.measure([*pairs, *triples], search.left) if pairs else survey
 
     single = [(block,) for block in range(len(design.blocks))]
+    interacting = Ranking.of(single, survey, len(single))
+    ranked = Ranking.of(pairs, measured, within=[interacting])
     return Terms(
         totals=Ranking.of(single, survey),
-        interacting=Ranking.of(single, survey, len(single)),
-        pairs=Ranking.of(pairs, measured),
-        triples=Ranking.of(triples, measured, len(pairs)),
+        interacting=interacting,
+        pairs=ranked,
+        triples=Ranking.of(triples, measured, len(pairs), within=[interacting, ranked]),
         skipped=skipped,
         variance=survey.variance,
         budget=budget - search.left,
@@ -119,9 +125,6 @@ class _Search:
     def __init__(
         self, evaluate: Evaluate, design: Design, top: int, budget: int, generator: torch.Generator | None
     ) -> None:
-        if top < 1:
-            raise ValueError(f"`top` must be at least 1, got {top}.")
-
         blocks = len(design.blocks)
         self.evaluate, self.design, self.top, self.generator = evaluate, design, top, generator
         self.all = frozenset(range(blocks))
@@ -161,7 +164,7 @@ class _Search:
 
         if measured.variance == 0:
             raise ValueError("`f` must vary with its inputs, but it gave the same output for every mixture of rows.")
-        return measured
+        return _nested(measured, len(single))
 
     def pairs(self, survey: Ratios) -> tuple[list[Members], float]:
         """Pairs of blocks that interact, strongest first, and a bound for those left out: a block's own interactions.
@@ -200,6 +203,15 @@ class _Search:
         return measured
 
 
+def _nested(measured: Ratios, blocks: int) -> Ratios:
+    """The survey with every part at most its whole: of two noisy estimates of nested quantities the lower counts."""
+
+    def capped(side: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.append(side[:blocks], side.reshape(2, blocks).min(0))
+
+    return replace(measured, share=capped(measured.share), low=capped(measured.low), high=capped(measured.high))
+
+
 def _triangles(pairs: Sequence[Members]) -> Iterator[Members]:
     """Triples in falling order of their weakest pair: pairs join strongest first, and each closes its triangles.
 
@@ -214,12 +226,10 @@ def _triangles(pairs: Sequence[Members]) -> Iterator[Members]:
 
 
 def _names(design: Design, feature_names: Sequence[str]) -> tuple[str, ...]:
-    """Name of each block: its column's, or those of its first and last column."""
+    """Name of each block: those of its columns."""
     columns = design.table.shape[1]
     names = [*map(str, feature_names)]
     if len(names) != columns:
         raise ValueError(f"`feature_names` must name all {columns} columns, got {len(names)} names.")
 
-    return tuple(
-        names[block[0]] if len(block) == 1 else f"{names[block[0]]}..{names[block[-1]]}" for block in design.blocks
-    )
+    return tuple(" + ".join(names[column] for column in block) for block in design.blocks)

@@ -4,15 +4,14 @@ from dataclasses import dataclass
 from math import comb
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-__all__ = ["RatioSums", "Ratios"]
+__all__ = ["RatioSums", "Ratios", "rounding"]
 
 Array = NDArray[np.float64]
 
-# Mean squares below this part of the outputs' own mean square are rounding of float32.
-ROUNDING = 1e-13
 LEVEL = 0.95
 
 
@@ -33,14 +32,21 @@ class Ratios:
     variance: float
 
 
+def rounding(dtype: torch.dtype) -> float:
+    """Largest variance, relative to the mean square, that rounding alone leaves in outputs of a precision."""
+    return (4 * torch.finfo(dtype).eps) ** 2
+
+
 class RatioSums:
     """Quantities summed over independent draws, so that memory does not grow with the budget.
 
     Args:
         quantities: number of quantities of a draw; the first is an unbiased estimate of the variance.
+        rounding: mean squares below this part of the outputs' own mean square are zero.
     """
 
-    def __init__(self, quantities: int) -> None:
+    def __init__(self, quantities: int, rounding: float) -> None:
+        self._rounding = rounding
         # For each k the sums of `a^i b^(k - i)`, i = 0 ... k: a are the quantities and b is the first of them.
         self._sums = {k: np.zeros((k + 1, quantities)) for k in (1, 2, 4)}
         self._level = 0.0
@@ -66,11 +72,11 @@ class RatioSums:
         heavy-tailed, and the plain count of draws covers too seldom.
         """
         draws, variance, first = self._draws, self._sums[1][0, 0], self._sums[1][1]
-        if variance <= ROUNDING * self._level:
+        if variance <= self._rounding * self._level:
             nothing = np.zeros(len(first) - 1)
             return Ratios(nothing, nothing, nothing, 0.0)
 
-        ratio = np.where(first > ROUNDING * self._level, first / variance, 0.0)
+        ratio = np.where(first > self._rounding * self._level, first / variance, 0.0)
         second, fourth = self._influence(2, ratio), self._influence(4, ratio)
 
         kurtosis = np.divide(fourth * draws, second**2, out=np.full_like(ratio, 3.0), where=second > 0)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas
     import polars
 
-__all__ = ["TableLike", "read_table"]
+__all__ = ["TableLike", "read_numbers", "read_table"]
 
 TableLike: TypeAlias = "Tensor | NDArray[Any] | pandas.DataFrame | polars.DataFrame"
 
@@ -48,20 +48,40 @@ def read_table(inputs: TableLike, reader: Any, generator: torch.Generator | None
         ValueError: it has fewer than two rows.
     """
     kind = _kind(inputs)
-    if len(inputs.shape) != 2 or len(inputs) < 2:
-        raise ValueError(f"`inputs` must be a table of two rows or more, got shape {tuple(inputs.shape)}.")
-    inputs = _sampled(inputs, generator)
 
     if kind in FRAMES:
-        table: Table = FRAMES[kind](inputs)
+        table: Table = FRAMES[kind](_sampled(inputs, generator))
         return _for_module(table, reader) if isinstance(reader, nn.Module) else table
 
-    rows = inputs.detach() if kind == "torch" else _tensor(inputs)
-    if rows.dtype not in NUMBERS:
-        raise TypeError(f"`inputs` must hold real numbers, got dtype {rows.dtype}: convert them, to float64 say.")
+    rows = read_numbers(inputs, generator)
     if isinstance(reader, nn.Module):
         return NumberTable(_placed(rows, reader), as_array=False)
     return NumberTable(rows, as_array=kind == "numpy" or hasattr(reader, "predict"))
+
+
+def read_numbers(inputs: TableLike, generator: torch.Generator | None) -> Tensor:
+    """Read a table of numbers.
+
+    Args:
+        inputs: tensor or array of shape (rows, columns).
+        generator: source of the choice of rows of a huge table.
+
+    Returns:
+        The numbers.
+
+    Raises:
+        TypeError: it is no such table, or holds anything else.
+        ValueError: it has fewer than two rows.
+    """
+    kind = _kind(inputs)
+    if kind in FRAMES:
+        raise TypeError(f"`inputs` must be a tensor or an array, got a {kind} DataFrame: pass `inputs.to_numpy()`.")
+
+    inputs = _sampled(inputs, generator)
+    rows = inputs.detach() if isinstance(inputs, Tensor) else _tensor(inputs)
+    if rows.dtype not in NUMBERS:
+        raise TypeError(f"`inputs` must hold real numbers, got dtype {rows.dtype}: convert them, to float64 say.")
+    return rows
 
 
 def _kind(inputs: Any) -> str:
@@ -87,7 +107,10 @@ def _kind(inputs: Any) -> str:
 
 
 def _sampled(inputs: Any, generator: torch.Generator | None) -> Any:
-    """At most so many rows, chosen at random."""
+    """A table of two rows or more; of a huge one so many, chosen at random."""
+    if len(inputs.shape) != 2 or len(inputs) < 2:
+        raise ValueError(f"`inputs` must be a table of two rows or more, got shape {tuple(inputs.shape)}.")
+
     rows, columns = inputs.shape
     most = min(MOST_ROWS, MOST_ENTRIES // max(columns, 1))
     if rows <= most:
@@ -107,7 +130,7 @@ def _tensor(array: NDArray[Any]) -> Tensor:
     if array.dtype.kind not in "fiub":
         raise TypeError(
             f"`inputs` must hold real numbers, got an array of {array.dtype}: "
-            "convert it, or pass a DataFrame, whose columns may hold anything."
+            "convert it (`interaction_spectrum` takes DataFrames too, whose columns may hold anything)."
         )
     if np.ma.is_masked(array):
         raise TypeError("`inputs` must not be masked: fill the masked entries, with nan say.")
@@ -122,11 +145,14 @@ def _tensor(array: NDArray[Any]) -> Tensor:
 
 
 def _placed(rows: Tensor, module: nn.Module) -> Tensor:
-    """The rows on a module's device, and in its precision if they are not integers."""
-    parameter = next(module.parameters(), None)
+    """The rows on a module's device and in its precision, but for integers that an embedding may look up."""
+    parameter = next((one for one in module.parameters() if one.is_floating_point()), None)
     if parameter is None:
         return rows
-    return rows.to(parameter.device, parameter.dtype if rows.is_floating_point() else None)
+
+    looks_up = any(isinstance(part, nn.Embedding | nn.EmbeddingBag) for part in module.modules())
+    keeps = looks_up and not rows.is_floating_point()
+    return rows.to(parameter.device, rows.dtype if keeps else parameter.dtype)
 
 
 def _for_module(table: Table, module: nn.Module) -> NumberTable:

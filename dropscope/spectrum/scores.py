@@ -70,14 +70,20 @@ def _margins(f: Any) -> Callable[[Any], Any] | None:
 
 
 def _log_probabilities(f: Any, rows: Any) -> Any:
+    logged = hasattr(f, "predict_log_proba")
     with np.errstate(divide="ignore"):
-        logits = f.predict_log_proba(rows) if hasattr(f, "predict_log_proba") else np.log(f.predict_proba(rows))
+        given = f.predict_log_proba(rows) if logged else f.predict_proba(rows)
+    if isinstance(given, list):
+        raise TypeError(
+            f"`f` must predict one target, got {len(given)}: pass a function of one of them, "
+            "`lambda x: f.predict_proba(x)[0]` for the first."
+        )
 
-    if isinstance(logits, list):
-        raise TypeError(f"`f` must predict one target, got {len(logits)}: pass a function of one of them.")
+    with np.errstate(divide="ignore"):
+        logits = np.asarray(given) if logged else np.log(given)
     if np.isneginf(logits).any():
         raise ValueError(
-            "`f` must give finite logits, but it gives some class the probability 0: measure the probability itself, "
-            "with `lambda x: f.predict_proba(x)[:, 1]`."
+            f"`f` must give finite logits, but gives one of its {logits.shape[1]} classes the probability 0: measure "
+            "the probability itself, with `lambda x: f.predict_proba(x)[:, 1]` for class 1."
         )
-    return centre_logits(np.asarray(logits))
+    return centre_logits(logits)

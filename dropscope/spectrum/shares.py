@@ -8,20 +8,17 @@ import torch
 from numpy.typing import NDArray
 
 from dropscope.spectrum.control import divide, measure_controlled
-from dropscope.spectrum.cube import Evaluate, cubes_within, measure, probe, probe_rows
+from dropscope.spectrum.cube import Evaluate, Measured, cubes_within, measure, probe, probe_rows
 from dropscope.spectrum.fit import OrderFit
 from dropscope.spectrum.mixtures import Design
-from dropscope.spectrum.ratios import RatioSums
 from dropscope.spectrum.result import Spectrum
-from dropscope.spectrum.separation import separate
+from dropscope.spectrum.separation import measure_separated
 from dropscope.spectrum.survival import SurvivalCurve
 
 __all__ = ["Question", "spectra_of"]
 
 Array = NDArray[np.float64]
 
-# Variance that float32 rounding leaves in a constant, relative to its square.
-ROUNDING = 1e-13
 # Points of the survival curve, from p = 0 to 1.
 POINTS = 11
 
@@ -64,35 +61,40 @@ def spectra_of(
     Raises:
         ValueError: the budget is too small, two passes of f differ, or outputs have the wrong shape.
     """
-    beside = probe_rows(design.table)
-    suffix = ""
+    spent = probe_rows(design.table)
+    measured, suffix = None, ""
 
     if question.control_variate is not None:
-        fitted, cubes = divide(question.budget, design, beside)
+        fitted, cubes = divide(question.budget, design, spent)
         probe(evaluate, design.table)
         measured, used = measure_controlled(evaluate, design, fitted, cubes, generator)
-        beside += fitted
+        spent += fitted + cubes * design.rows
         suffix = f"+{question.control_variate}" if used else ""
     else:
-        cubes_within(question.budget, design, beside)
+        cubes_within(question.budget, design, spent)
         probe(evaluate, design.table)
-        if question.separate and design.partition is None:
-            design, searched = separate(evaluate, design, question.budget - beside, generator)
-            beside += searched
-        cubes = cubes_within(question.budget, design, beside)
+
+    if question.separate and design.partition is None and measured is None:
+        design, measured, separating = measure_separated(evaluate, design, question.budget - spent, generator)
+        spent += separating
+
+    if measured is None:
+        cubes = cubes_within(question.budget, design, spent)
         measured = measure(evaluate, design, cubes, generator)
+        spent += cubes * design.rows
 
     common = {
-        "budget": beside + cubes * design.rows,
+        "budget": spent,
         "method": _method(design) + suffix,
         "inputs_law": "product",
         "blocks": design.blocks,
         "point": question.point if design.partition is None else "nnls",
     }
-    by_block = [None] * len(measured.groups) if measured.blocks is None else measured.blocks.cpu().numpy()
+    variances = measured.groups.cpu().numpy()
+    totals = [None] * len(variances) if measured.checks is None else measured.checks.cpu().numpy()
     return [
-        _spectrum(groups, blocks, design, question, common)
-        for groups, blocks in zip(measured.groups.cpu().numpy(), by_block, strict=True)
+        _spectrum(model, total, measured, design, question, common)
+        for model, total in zip(variances, totals, strict=True)
     ]
 
 
@@ -103,7 +105,12 @@ def _method(design: Design) -> str:
 
 
 def _spectrum(
-    variances: Array, by_block: Array | None, design: Design, question: Question, common: dict[str, Any]
+    variances: Array,
+    totals: Array | None,
+    measured: Measured,
+    design: Design,
+    question: Question,
+    common: dict[str, Any],
 ) -> Spectrum | None:
     """The spectrum of one model from its variances of shape (cubes, groups + 1), and sums of total indices (cubes,)."""
     if not np.isfinite(variances).all():
@@ -123,8 +130,8 @@ def _spectrum(
 
     # Outputs that differ by rounding alone are constant: order 0 holds the squared mean.
     mean = variances.mean(axis=0)
-    if mean[1:].sum() > ROUNDING * max(mean[0], 0.0):
-        fit = OrderFit(np.ascontiguousarray(variances[:, 1:]), seen)
+    if mean[1:].sum() > measured.rounding * max(mean[0], 0.0):
+        fit = OrderFit(np.ascontiguousarray(variances[:, 1:]), seen, totals, measured.unknown)
         orders[:] = 0.0
         orders[:seen] = fit.smooth() if common["point"] == "smooth" else fit.nonnegative()
         total, mean_order = fit.total, float(order @ orders[:seen])
@@ -132,10 +139,6 @@ def _spectrum(
         if question.intervals:
             low, high = np.array([fit.interval(functional) for functional in functionals]).T
             curve = _curve(fit, orders[:seen])
-            if by_block is not None:
-                mean_order, low[-1], high[-1] = _narrowed(
-                    (mean_order, low[-1], high[-1]), variances, by_block, len(orders)
-                )
 
     return Spectrum(
         share=orders[:max_order].copy(),
@@ -158,24 +161,3 @@ def _curve(fit: OrderFit, orders: Array) -> SurvivalCurve:
     survives = (1 - p[:, None]) ** np.arange(1, len(orders) + 1)
     low, high = np.array([fit.interval(row) for row in survives]).T
     return SurvivalCurve(p, survives @ orders, low, high)
-
-
-def _narrowed(
-    fitted: tuple[float, float, float], variances: Array, by_block: Array, blocks: int
-) -> tuple[float, float, float]:
-    """The mean order and its interval: the part of the fit's that the direct measurement allows.
-
-    A little variance at very high orders escapes the fit, but not the sum of all total indices.
-    """
-    sums = RatioSums(2)
-    sums.add(np.stack([variances[:, 1:].sum(1), by_block / blocks]), float(variances.sum()))
-    direct = sums.ratios()
-    measured, least, most = (float(blocks * x[0]) for x in (direct.share, direct.low, direct.high))
-
-    value, low, high = fitted
-    if max(low, least) > min(high, most):
-        return fitted
-
-    point = value if high - low <= most - least else measured
-    low, high = max(low, least), min(high, most)
-    return min(max(point, low), high), low, high

@@ -24,13 +24,14 @@ class Table(ABC):
 
     Args:
         rows: what is mixed, of shape (rows, columns).
-        names: name of each column.
+        labels: label of each column, of any type; as text, they are its `names`.
         coded: columns whose `numbers` only say which of their levels it is.
     """
 
-    def __init__(self, rows: Tensor, names: Sequence[Any], coded: Sequence[int] = ()) -> None:
+    def __init__(self, rows: Tensor, labels: Any, coded: Sequence[int] = ()) -> None:
         self.rows = rows
-        self.names = tuple(map(str, names))
+        self.labels = labels
+        self.names = tuple(map(str, labels))
         self.coded = tuple(coded)
 
     @abstractmethod
@@ -55,9 +56,6 @@ class NumberTable(Table):
 
     def give(self, rows: Tensor) -> Any:
         """The numbers, on the device and in the dtype of the table."""
-        # A model that writes into its input must not write into the user's table.
-        if rows.untyped_storage().data_ptr() == self.rows.untyped_storage().data_ptr():
-            rows = rows.clone()
         return rows.cpu().numpy() if self.as_array else rows
 
     def numbers(self, rows: Tensor) -> Array:
@@ -73,7 +71,7 @@ class FrameTable(Table):
     """A DataFrame of any columns, given as one of the same kind; its entries are mixed by their row numbers."""
 
     def __init__(self, columns: Sequence[Any], labels: Any) -> None:
-        self.columns, self.labels = columns, labels
+        self.columns = columns
         entries = torch.arange(len(columns[0]) if columns else 0, dtype=torch.int32)
         coded = [j for j, column in enumerate(columns) if not self._is_number(column)]
         super().__init__(entries[:, None].expand(-1, len(columns)), labels, coded)
@@ -92,7 +90,7 @@ class FrameTable(Table):
     def show(self, row: Tensor) -> str:
         """Names and values of the first columns."""
         taken = self._taken(row[None])
-        return _listed([f"{name}={column[0]}" for name, column in zip(self.names, taken, strict=True)])
+        return _listed([f"{name}={_in_one_line(column[0])}" for name, column in zip(self.names, taken, strict=True)])
 
     def _taken(self, rows: Tensor) -> list[Any]:
         """Each column's entries from the rows that it names."""
@@ -122,6 +120,9 @@ class PandasTable(FrameTable):
 
     def __init__(self, frame: Any) -> None:
         self.pandas = need("pandas", "dev")
+        for name, dtype in frame.dtypes.items():
+            if dtype.kind == "c":
+                raise TypeError(f"`inputs` must hold real numbers, got {dtype} in column `{name}`: convert it.")
         super().__init__([frame.iloc[:, j].array for j in range(frame.shape[1])], frame.columns)
 
     def _take(self, column: Any, entries: NDArray[np.int32]) -> Any:
@@ -179,6 +180,11 @@ def _numbered(values: Any, missing: NDArray[np.bool_]) -> Array:
     """The place of each value among all of them, ordered as text; nan where missing."""
     _, places = np.unique([str(value) for value in values], return_inverse=True)
     return np.where(missing, np.nan, places)
+
+
+def _in_one_line(value: Any) -> str:
+    """The text of a cell, which may hold a list or an array."""
+    return " ".join(str(value.to_list() if hasattr(value, "to_list") else value).split())
 
 
 def _listed(values: list[str]) -> str:

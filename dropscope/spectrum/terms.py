@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +14,8 @@ __all__ = ["Ranking", "Terms"]
 
 # Rows of each ranking that a description shows.
 SHOWN = 10
+# Longest name of a set of blocks in a description, in characters.
+LONGEST = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,16 +35,32 @@ class Ranking:
     high: NDArray[np.float64]
 
     @classmethod
-    def of(cls, members: Sequence[tuple[int, ...]], measured: Ratios, start: int = 0) -> Self:
-        """Rank the measurements from `start` on, one for each of the members; empty ones are left out."""
-        here = slice(start, start + len(members))
-        share, low, high = measured.share[here], measured.low[here], measured.high[here]
+    def of(
+        cls, members: Sequence[tuple[int, ...]], measured: Ratios, start: int = 0, within: Sequence[Self] = ()
+    ) -> Self:
+        """Rank the measurements from `start` on, one for each of the members; empty ones are left out.
 
+        Every term that holds all blocks of a set holds those of its subsets too: where a subset is ranked in `within`,
+        its share and ends are the most that the set can have.
+        """
+        here = slice(start, start + len(members))
+        found = np.array([measured.share[here], measured.low[here], measured.high[here]])
+        most = {known: ends for ranking in within for known, ends in ranking._ends().items()}
+
+        for i, blocks in enumerate(members):
+            subsets = (part for size in range(1, len(blocks) + 1) for part in combinations(blocks, size))
+            found[:, i] = np.min([found[:, i], *(most[part] for part in subsets if part in most)], axis=0)
+
+        share, low, high = found
         order = [i for i in np.argsort(-share, kind="stable") if share[i] > 0]
         return cls(tuple(members[i] for i in order), share[order], low[order], high[order])
 
     def __len__(self) -> int:
         return len(self.members)
+
+    def _ends(self) -> dict[tuple[int, ...], NDArray[np.float64]]:
+        """Share and both ends of every set."""
+        return dict(zip(self.members, np.stack([self.share, self.low, self.high], axis=1), strict=True))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, ready for JSON."""
@@ -54,7 +73,8 @@ class Terms:
     """Which blocks, pairs and triples carry a model's variance, as shares of it.
 
     Every share counts all terms that hold the named blocks, alone or with others: the shares of pairs therefore add up
-    to more than the share of order 2 when there are higher orders.
+    to more than the share of order 2 when there are higher orders. Where noise would leave a triple above its pairs, a
+    pair above what one of its blocks shares with others, or that above the block's total, the lower estimate counts.
 
     Attributes:
         totals: total index of every block.
@@ -66,7 +86,7 @@ class Terms:
         budget: rows on which the model was evaluated.
         inputs_law: law of the inputs that the shares speak of.
         blocks: column indices of each block.
-        names: name of each block.
+        names: name of each block, those of its columns joined by " + ".
     """
 
     totals: Ranking
@@ -97,6 +117,23 @@ class Terms:
 
     __str__ = describe
 
+    def label(self, members: Sequence[int], most: int | None = None) -> str:
+        """Name a set of blocks.
+
+        Args:
+            members: indices of the blocks.
+            most: characters that the blocks share where the whole is longer; each is cut in its middle, as names of
+                columns often differ at their ends alone.
+
+        Returns:
+            Such as "hour" or "hour × (day + month)".
+        """
+        joined = [len(members) > 1 and len(self.blocks[block]) > 1 for block in members]
+        names = [" ".join(self.names[block].split()) for block in members]
+        if most is not None and sum(map(len, names)) > most:
+            names = [_shortened(name, most // len(names)) for name in names]
+        return " × ".join(f"({name})" if several else name for name, several in zip(names, joined, strict=True))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain lists and numbers, ready for JSON."""
         rankings = {key: getattr(self, key).to_dict() for key in ("totals", "interacting", "pairs", "triples")}
@@ -104,7 +141,7 @@ class Terms:
         return {**rankings, **plain, "blocks": [list(block) for block in self.blocks], "names": list(self.names)}
 
     def _rows(self, ranking: Ranking) -> list[str]:
-        labels = [" × ".join(self.names[block] for block in blocks) for blocks in ranking.members[:SHOWN]]
+        labels = [self.label(blocks, LONGEST) for blocks in ranking.members[:SHOWN]]
         width = max(map(len, labels), default=0)
 
         rows = [
@@ -113,3 +150,8 @@ class Terms:
         ]
         hidden = len(ranking) - len(rows)
         return [*rows, f"    and {hidden} more"] if hidden else rows or ["    none"]
+
+
+def _shortened(name: str, most: int) -> str:
+    head = most // 2
+    return name if len(name) <= most else f"{name[:head]}…{name[head + 1 - most :]}"

@@ -1,5 +1,8 @@
 """One function saved in every form that `dropscope spectrum` reads, beside tables, and files that are no models."""
 
+import pickle
+import warnings
+
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
@@ -10,7 +13,7 @@ from dropscope import layers
 SOURCE = """
 import numpy as np
 import torch
-from sklearn.tree import DecisionTreeRegressor
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from torch import nn
 
 network = torch.load({path!r}, weights_only=False)
@@ -33,6 +36,23 @@ with torch.no_grad():
 
 def fails(rows):
     raise KeyError("colour")
+
+def late(rows):
+    if (rows == 7).any():
+        raise KeyError("seven")
+    return rows[:, 0]
+
+def prints(rows):
+    print("hello")
+    return rows[:, 0] * rows[:, 1]
+
+def probabilities(rows):
+    return torch.softmax(rows, 1)
+
+def pair(rows):
+    return rows, rows
+
+classifier = DecisionTreeClassifier().fit(bits, bits[:, 0])
 
 number = 3
 """
@@ -80,6 +100,9 @@ def save_all(folder):
     torch.save(net.state_dict(), folder / "state.pt")
     torch.save(torch.zeros(3), folder / "tensor.pt")
     torch.save(Foreign(), folder / "foreign.pt")
+    with warnings.catch_warnings(action="ignore"):
+        torch.jit.save(torch.jit.script(nn.Linear(3, 1)), folder / "script.pt")
+    (folder / "pickle.pt").write_bytes(pickle.dumps({"a": 1}))
     for suffix in ("pt", "pt2", "onnx"):
         (folder / f"broken.{suffix}").write_bytes(b"no model")
 
@@ -99,6 +122,9 @@ def save_all(folder):
     write_table(
         folder / "more.csv", ["y", "a", "b", "c", "word"], [[9, *row, "yes" if row[2] else "no"] for row in bits]
     )
+    write_table(folder / "odd.csv", ['"a,b"', "e+f", "c"], bits)
+    write_table(folder / "headless.csv", [0.5, 1, 0], bits)
+    write_table(folder / "numbered.csv", [0, 1, 2], bits)
     write_table(folder / "gap.csv", ["a", "b", "c"], [*bits, [1, "", 0]])
 
 

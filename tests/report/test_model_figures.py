@@ -11,15 +11,8 @@ import spectra
 from matplotlib.image import imread
 from plotly.offline import get_plotlyjs
 
-from dropscope.report import (
-    draw_shares,
-    draw_spectra,
-    draw_survival,
-    draw_terms,
-    to_plotly,
-    to_png,
-    write_spectrum,
-)
+from dropscope.report import draw_shares, draw_spectra, draw_survival, draw_terms, to_plotly, to_png, write_spectrum
+from dropscope.report.order_shares import interactions_tile
 from dropscope.report.picture import LIGHT, Bars, Line
 from dropscope.spectrum import Spectrum
 from dropscope.spectrum.result import SurvivalCurve
@@ -57,8 +50,8 @@ class TestShares:
         [bar] = hatched
         assert (bar.base[0], bar.base[0] + bar.height[0]) == pytest.approx((one.low[1], one.high[1]))
         assert len(lines(figure)) == 3
-        assert figure.panels[0].ticks[1.0] == "2\nnot identified"
-        assert "too wide" in figure.caption
+        assert figure.panels[0].ticks[1.0] == "2\nn. i."
+        assert "Hatched, n. i.: not identified" in figure.caption
 
     def test_colours_are_those_of_the_studys_orders(self):
         assert [bar.colour for bar in bars(draw_shares(spectra.spectrum()))] == ["blue", "orange", "green", "rest"]
@@ -68,6 +61,9 @@ class TestShares:
             "Interactions hold 40.0 % [38.0, 42.0] of the variance, the largest part of it at order 2 (30.0 %); "
             "the mean interaction order is 1.520 [1.500, 1.540]."
         )
+
+    def test_no_order_is_called_the_largest_beside_one_that_is_not_identified(self):
+        assert "the largest" not in draw_shares(spectra.half_known()).reading
 
     def test_a_first_order_that_is_not_identified_has_no_number(self):
         wide = replace(spectra.spectrum(), low=np.full(4, 0.1), high=np.full(4, 0.9))
@@ -86,13 +82,20 @@ class TestShares:
         assert not any(math.isfinite(line.low[0]) for line in lines(figure))
         assert "Without intervals" in figure.caption
 
+    def test_one_order_and_the_rest_are_said_once(self):
+        assert draw_shares(spectra.spectrum((0.6,))).reading.startswith(
+            "Interactions hold 40.0 % [38.0, 42.0] of the variance; the mean"
+        )
+
     def test_no_rest_is_shown_where_every_order_is(self):
         assert len(bars(draw_shares(spectra.spectrum((0.6, 0.3, 0.1), blocks=3)))) == 3
 
     def test_fitted_models_say_what_they_did_not_learn(self):
         figure = draw_shares(spectra.learned())
         assert "or not learned" in figure.panels[0].ticks[2.0]
-        assert "80.0 % with up to 2" in figure.reading
+        assert figure.reading == (
+            "Additive models fitted to this one explain 60.0 % of its variance, with pairs 80.0 %."
+        )
         assert "Caution: a lower bound." in figure.caption
 
     def test_names_must_fit_the_columns(self):
@@ -169,9 +172,23 @@ class TestTerms:
     def test_a_long_name_keeps_both_ends(self):
         terms = replace(spectra.terms(), names=("a" * 60 + "1", *spectra.NAMES[1:]))
         tick = draw_terms(terms).panels[0].ticks[0.0]
-        assert len(tick) <= 48
+        assert len(tick) <= 22
         assert tick.startswith("aaa")
         assert tick.endswith("a1")
+
+    def test_long_pairs_have_a_line_a_block(self):
+        terms = replace(spectra.terms(), names=("the first column", "the second column", *spectra.NAMES[2:]))
+        _, pairs, triples = draw_terms(terms).panels
+        assert pairs.ticks[0.0] == "the first column\n× the second column"
+        assert triples.ticks[0.0].count("\n") == 2
+        short = draw_terms(replace(terms, names=tuple("abcde"))).panels[2]
+        assert triples.height > short.height
+
+    def test_joined_columns_stand_in_brackets(self):
+        blocks = ((0, 1), (2,), (3,), (4,))
+        terms = replace(spectra.terms(), blocks=blocks, names=("a + b", "c", "d", "e"))
+        panels = draw_terms(terms).panels
+        assert (panels[0].ticks[0.0], panels[1].ticks[0.0]) == ("a + b", "(a + b) × c")
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -190,6 +207,19 @@ def test_every_figure_can_be_saved_and_shown(name, tmp_path):
     assert "<b>temp" not in json.dumps(shown["layout"])
     colours = [trace["marker"]["color"] for trace in shown["data"] if "marker" in trace]
     assert set(colours) <= set(LIGHT.values())
+
+
+def test_a_png_holds_the_caption(tmp_path):
+    figure = FIGURES["shares"]()
+    heights = []
+    for caption in (figure.caption, ""):
+        to_png(replace(figure, caption=caption), tmp_path / "figure.png")
+        heights.append(imread(tmp_path / "figure.png").shape[0])
+    assert heights[0] > heights[1] + 20
+
+
+def test_letters_that_no_font_has_warn_of_nothing(tmp_path):
+    to_png(draw_shares(spectra.spectrum(), ["漢字", *spectra.NAMES[1:]]), tmp_path / "figure.png")
 
 
 def test_a_key_shows_each_label_once():
@@ -227,6 +257,38 @@ class TestTheWrittenReport:
         assert "mind the gap" in source
         assert "not identified" in source
 
-    def test_needs_neither_terms_nor_others(self, tmp_path):
+    def test_the_headline_is_said_once(self, files):
+        source = Path(files[0]).read_text()
+        assert source.count("Interactions hold 40.0") == 1
+
+    def test_a_share_that_is_not_identified_is_an_interval_in_its_tile(self):
+        wide = replace(spectra.spectrum(), low=np.full(4, 0.1), high=np.full(4, 0.9))
+        assert interactions_tile(wide) == ("in interactions", "10 to 90 %")
+        assert interactions_tile(spectra.spectrum()) == ("in interactions", "40.0 %")
+
+    def test_an_earlier_report_is_replaced_as_a_whole(self, tmp_path, monkeypatch):
+        (tmp_path / "mine.png").write_bytes(b"")
+        write_spectrum(spectra.spectrum(), tmp_path)
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+        with monkeypatch.context() as patch:
+            patch.setattr("dropscope.report.model_writing.to_png", full_disk)
+            with pytest.raises(OSError, match="full"):
+                write_spectrum(spectra.learned(), tmp_path)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+        write_spectrum(spectra.learned(), tmp_path)
+        assert {path.name for path in tmp_path.iterdir()} == {*before} - {"survival.png"}
+
+    def test_fitted_models_say_what_they_explain(self, tmp_path):
+        """Neither terms nor others are needed."""
         files = write_spectrum(spectra.learned(), tmp_path)
         assert [Path(file).name for file in files] == ["spectrum.html", "shares.png", "spectrum.json"]
+        source = Path(files[0]).read_text()
+        for part in ("learned interactions", "≥ 20.0 %", "R² up to here", "<td>80.0 %</td>", "Models were fitted to"):
+            assert part in source
+        assert "functional ANOVA" not in source
+
+
+def full_disk(*_):
+    raise OSError("full")

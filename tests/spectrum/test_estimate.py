@@ -27,7 +27,7 @@ def replay(generator):
 
 def group_fit(f, inputs, cubes, generator):
     """The fit of a one-output function, for its ratios and their standard errors."""
-    design = check_design(inputs, None, 1, "nnls")
+    design = check_design(inputs, None)
     measured = measure(lambda rows: f(rows).reshape(1, len(rows), -1), design, cubes, generator)
     return OrderFit(measured.groups[0, :, 1:].numpy(), len(design.blocks))
 
@@ -40,8 +40,9 @@ class TestExactAnswers:
             f, f.sample(500, generator=generator).double(), budget=10_000, generator=generator
         )
         assert spectrum.share == pytest.approx([1, 0, 0], abs=1e-6)
-        assert spectrum.low[0] == pytest.approx(1, abs=1e-5)
-        assert spectrum.high[1:] == pytest.approx([0, 0, 0], abs=1e-5)
+        # What the cubes agree on, fewer than two hundred may still have missed.
+        assert 0.95 < spectrum.low[0] < spectrum.high[0] == 1
+        assert (spectrum.high[1:] < 0.05).all()
         assert spectrum.mean_order == pytest.approx(1, abs=1e-6)
 
     @pytest.mark.parametrize("n", [9, 25])
@@ -78,7 +79,8 @@ class TestExactAnswers:
             for point in ("smooth", "nnls")
         )
         assert (smooth.point, nnls.point) == ("smooth", "nnls")
-        assert np.square(np.diff(smooth.orders[2:], 2)).sum() < np.square(np.diff(nnls.orders[2:], 2)).sum()
+        order = np.arange(1, 26)
+        assert np.square(np.diff(order * smooth.orders)).sum() < np.square(np.diff(order * nnls.orders)).sum()
         assert (smooth.low == nnls.low).all()
 
         exact = interaction_spectrum(known.ishigami(), inputs[:, :3], budget=20_000, point="smooth")

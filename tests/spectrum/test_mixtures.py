@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from dropscope.spectrum.mixtures import Design, draw_cubes
+from dropscope.spectrum.mixtures import Design, draw_cubes, group_of
 
 
 def singles(columns):
@@ -38,31 +38,41 @@ def test_groups_are_balanced_and_disjoint(columns, generator):
     assert sizes.max() <= math.ceil(columns / 6)
 
 
-def test_neighbours_differ_from_the_first_corner_in_one_block(generator):
-    """Every block is as likely as any other: a multinomial count of 3 neighbours of 3000 cubes."""
-    table = torch.randn(10**6, 10, generator=generator, dtype=torch.float64)
-    design = Design(table, (*singles(8), (8, 9)))
+def test_beside_many_blocks_single_ones_are_toggled(generator):
+    """Every block is as likely as any other: a multinomial count of 3 neighbours of 3,000 cubes."""
+    table = torch.randn(10**5, 37, generator=generator, dtype=torch.float64)
+    design = Design(table, (*singles(35), (35, 36)))
     mixed = draw_cubes(design, 3000, generator)
     first, last, neighbours = mixed[0], mixed[design.corners - 1], mixed[design.corners :]
 
     differ = neighbours != first
+    assert len(neighbours) == 3
     assert torch.equal(differ, differ & (neighbours == last))
-    assert torch.equal(differ[..., 8], differ[..., 9])
-    assert torch.equal(differ[..., :9].sum(-1), (first != last)[:, :9].all(-1).expand(3, 3000).long())
+    assert torch.equal(differ[..., 35], differ[..., 36])
+    changed = (first != last).all(-1)
+    assert (differ[:, changed, :36].sum(-1) == 1).all()
 
-    counts = differ[..., :9].sum((0, 1))
-    assert (counts - 1000).abs().max() <= 5 * math.sqrt(9000 * 8 / 81)
+    counts = differ[..., :36].sum((0, 1))
+    assert (counts - 250).abs().max() <= 6 * math.sqrt(250) + 5
 
 
-def test_a_partition_is_toggled_as_it_is(generator):
-    partition = (0, 1, 2, 0, 1, 2, 0, 1, 2, 2)
-    design = Design(torch.arange(5000.0)[:, None].repeat(1, 10), singles(10), partition)
-    mixed = draw_cubes(design, 40, generator)
+def test_a_partition_is_toggled_as_it_is_and_halved_in_turn(generator):
+    partition = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 2])
+    table = torch.arange(50_000.0)[:, None].repeat(1, 10)
+    design = Design(table, singles(10), tuple(partition.tolist()))
+    mixed = draw_cubes(design, 60, generator)
 
-    assert len(mixed) == 8
+    assert len(mixed) == 8 + 2
     for group in range(3):
         differ = (mixed[2**group] != mixed[0]).any(0)
-        assert differ.tolist() == [owner == group for owner in partition]
+        assert differ.tolist() == (partition == group).tolist()
+
+    halves = mixed[8:] != mixed[0]
+    group = group_of(60, design)
+    assert not (halves[0] & halves[1]).any()
+    assert torch.equal(halves[0] | halves[1], (mixed[2**group, torch.arange(60)] != mixed[0]))
+    assert halves[0].any()
+    assert halves[1].any()
 
 
 def test_columns_of_a_block_come_from_the_same_row(generator):

@@ -10,6 +10,7 @@ import torch
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
@@ -114,7 +115,7 @@ class TestEstimators:
 
     def test_a_forest_that_is_certain_has_no_logit(self, x, label):
         model = RandomForestClassifier(5).fit(x, label)
-        with pytest.raises(ValueError, match="it gives some class the probability 0: measure the probability itself"):
+        with pytest.raises(ValueError, match="gives one of its 3 classes the probability 0: measure the prob"):
             interaction_spectrum(model, x, budget=BUDGET)
         assert interaction_spectrum(lambda x: model.predict_proba(x)[:, 1], x, budget=BUDGET).total > 0
 
@@ -122,6 +123,13 @@ class TestEstimators:
         model = RandomForestClassifier(5).fit(x, np.stack([label, label], axis=1))
         with pytest.raises(TypeError, match="`f` must predict one target, got 2"):
             interaction_spectrum(model, x, budget=BUDGET)
+
+        # Targets of three and of two classes, from a model that has no log probabilities.
+        model = MultiOutputClassifier(LogisticRegression()).fit(x, np.stack([label, label > 0], axis=1))
+        with pytest.raises(TypeError, match="`f` must predict one target, got 2: pass a function of one of them"):
+            interaction_spectrum(model, x, budget=BUDGET)
+        with pytest.raises(TypeError, match="`f` must give one array, got a list of 2: pass a function of one"):
+            interaction_spectrum(model.predict_proba, x, budget=BUDGET)
 
     @pytest.mark.parametrize(
         ("given", "kind"), [("tensor", np.ndarray), ("array", np.ndarray), ("frame", pd.DataFrame)]

@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse
 import torch
 
-from dropscope.spectrum import interaction_spectrum, reading
+from dropscope.spectrum import interaction_spectrum, reading, stack_spectra
 
 ROWS = 120
 
@@ -65,6 +65,20 @@ class TestHugeTables:
 def test_what_is_no_table_of_numbers_is_refused(inputs, message):
     with pytest.raises(TypeError, match=re.escape(message)):
         interaction_spectrum(by_position, inputs)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (pd.DataFrame(np.eye(9)), "must be a tensor or an array, got a pandas DataFrame: pass `inputs.to_numpy()`."),
+        (pl.DataFrame(np.eye(9)), "must be a tensor or an array, got a polars DataFrame: pass `inputs.to_numpy()`."),
+        (np.array([["a", "b"]] * 9), "must hold real numbers, got an array of <U1"),
+        ([[1.0, 2.0]] * 9, "got list."),
+    ],
+)
+def test_a_stack_is_mixed_on_numbers_alone(inputs, message):
+    with pytest.raises(TypeError, match=re.escape(message)):
+        stack_spectra(lambda x: x[None, :, :1], inputs, models=1)
 
 
 @pytest.mark.parametrize(

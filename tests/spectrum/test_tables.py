@@ -140,6 +140,24 @@ class TestWhatTheModelIsGiven:
         # A method reads what its module reads.
         assert interaction_spectrum(model.forward, kind(array), budget=3000).share[1] > 0.5
 
+    @pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+    @pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
+    def test_integers_are_given_in_a_modules_precision_too(self, dtype, kind, array):
+        model = nn.Linear(4, 1, dtype=torch.float64)
+        table = np.where(array > 0, 3 * array, 0).astype(dtype)
+        assert interaction_spectrum(model, kind(table), budget=3000).share[0] == pytest.approx(1)
+
+    def test_integers_that_a_module_looks_up_are_left_as_they_are(self, array):
+        class Lookup(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.vectors = nn.Embedding(2, 3)
+
+            def forward(self, x):
+                return self.vectors(x).prod(1)
+
+        assert interaction_spectrum(Lookup(), (array > 0).astype(int), budget=3000).total > 0
+
     @pytest.mark.parametrize("kind", ["array", "tensor", "pandas", "polars"])
     @pytest.mark.parametrize("estimate", [interaction_spectrum, rank_terms, distill])
     def test_a_model_that_writes_into_its_input_does_not_write_into_the_table(self, kind, estimate, array):
@@ -242,6 +260,21 @@ class TestMissingValues:
         shown = "[nan, " if library == "array" else "[a=nan, b="
         with pytest.raises(ValueError, match=re.escape(f"`f` must give finite outputs, got nan for the row {shown}")):
             interaction_spectrum(by_position if library == "array" else by_name, inputs, budget=3000)
+
+
+def test_cells_that_hold_lists_are_shown_in_one_line(array):
+    lists = [row.round().astype(int).tolist() for row in array]
+    for inputs in (pl.DataFrame({"cell": lists, "b": 0}), pd.DataFrame({"cell": map(np.array, lists), "b": 0})):
+        with pytest.raises(ValueError, match=r"for the row \[cell=\[.*\], b=0\] \(a mixture") as refused:
+            interaction_spectrum(lambda x: np.full(len(x), np.nan), inputs)
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("convert", [np.asarray, pd.arrays.SparseArray])
+def test_complex_columns_are_refused(convert):
+    inputs = pd.DataFrame({"a": np.arange(9.0), "b": convert(np.arange(9) * 1j)})
+    with pytest.raises(TypeError, match=r"`inputs` must hold real numbers, got .*complex128.* in column `b`: convert"):
+        interaction_spectrum(lambda x: x["a"], inputs)
 
 
 def test_a_module_refuses_a_frame_that_holds_text(mixed):

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,7 +68,9 @@ class TestExactAnswers:
         )  # fmt: skip
         assert set(terms.totals.members) == {(0,), (1,), (2,)}
         assert terms.pairs.members == ((1, 2),)
-        assert terms.names == ("a..d", "b", "f..c", "e")
+        assert terms.names == ("a + d", "b", "f + c", "e")
+        assert terms.label((1, 2)) == "b × (f + c)"
+        assert "b × (f + c)" in str(terms)
 
     def test_outputs_are_summed(self, generator):
         f = known.ishigami()
@@ -196,6 +199,21 @@ class TestManyBlocks:
         assert terms.skipped == terms.interacting.high[13:].max() > 0
         assert "pairs of other blocks were not measured: none has a share above" in str(terms)
 
+    @pytest.mark.parametrize("budget", [12_000, 40_000])
+    def test_a_part_is_never_above_its_whole(self, budget, generator):
+        """All but a sliver of each total is shared with others, so that noise alone would turn many around."""
+        inputs = torch.randn(500, 12, generator=generator)
+        terms = rank_terms(lambda x: x.sum(1).cos(), inputs, budget=budget, generator=generator)
+        rankings = (terms.totals, terms.interacting, terms.pairs, terms.triples)
+        found = {one: ends for ranking in rankings[1:] for one, ends in ranking._ends().items()}
+        assert len(terms.triples)
+
+        for block, ends in terms.totals._ends().items():
+            assert (found[block] <= ends).all()
+        for members in (*terms.pairs.members, *terms.triples.members):
+            parts = (part for size in (1, 2) for part in itertools.combinations(members, size) if part in found)
+            assert all((found[members] <= found[part]).all() for part in parts)
+
     def test_the_smallest_budget_still_finds_a_pair(self, generator):
         inputs = torch.randn(500, 2, generator=generator)
         terms = rank_terms(lambda x: x.prod(1), inputs, top=1, budget=764, generator=generator)
@@ -225,6 +243,12 @@ class TestSaying:
         ]  # fmt: skip
         assert re.search(r"a × c  0\.\d{4}  \[0\.\d{4}, 0\.\d{4}\]", str(terms))
         assert lines[-1].strip() == "none"
+
+    def test_long_names_are_cut_in_their_middle(self, terms):
+        wordy = replace(terms, names=("first " * 20, "b", "last\n" * 20))
+        assert wordy.label((0, 2)) == f"{('first ' * 20).strip()} × {('last ' * 20).strip()}"
+        assert wordy.label((0, 1, 2), 30) == "first…irst × b × last …last"
+        assert max(map(len, str(wordy).splitlines())) < 100
 
     def test_long_rankings_show_their_head(self, generator):
         f = known.additive(25)

@@ -1,0 +1,130 @@
+"""Mean and variance of any model's outputs over its dropout masks, without sampling."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from dropscope.errors import NoDropoutFound, UnsupportedModule
+
+# Each fills a part of the table of rules.
+from dropscope.moments import activation_rules, joining_rules, linear_rules, pooling_rules  # noqa: F401
+from dropscope.moments.calls import Call
+from dropscope.moments.delta import dropping, linearised
+from dropscope.moments.result import Moments
+from dropscope.moments.tracing import through
+from dropscope.moments.values import Sources, Uncertain
+from dropscope.sites.modes import modes
+
+__all__ = ["propagate"]
+
+METHODS = ("delta", "diagonal", "full")
+ROWS = 16  # that the full method treats at once: it keeps what every source of noise adds to every unit
+
+
+def propagate(
+    model: nn.Module,
+    x: Any,
+    method: Literal["delta", "diagonal", "full"] = "delta",
+    *,
+    covariance: bool = False,
+    output: Callable[[Any], Any] | None = None,
+) -> Moments:
+    """Give mean and variance of a model's outputs over its dropout masks, without drawing any.
+
+    - `"delta"`: `Var f ≈ Σ_sites r Σ_draws (h · ∂f/∂h)²` with the variance `r` of a draw (`p / q` for dropout), summed
+      over all that share the draw before it is squared: one forward pass with every mask at its mean, one backward
+      pass per output, for any model that autograd can run. Exact where one site stands before a linear head. Else a
+      derivative stands for the difference between kept and dropped, and products of masks are left out: after a fit
+      the standard deviation is mostly right within a quarter, at `p = 0.5` in deep nets a quarter too small.
+    - `"diagonal"`: mean and variance of every unit, layer by layer, as if units were independent. Cheap and, once
+      networks are trained, too small by a factor of 1.3 to 5 in the standard deviation: for comparison.
+    - `"full"`: the same with all covariances within a row; for small nets.
+
+    The mean that goes with `"delta"` is that of `"diagonal"`, which is nearer than the forward pass with every mask
+    at its mean (weight averaging); where a part of the model has no rule it is the latter, and the result says so in
+    `mean_method` and `note`.
+
+    Dropout is taken as active wherever it would be in training, whatever the modes now; all else is in eval, and no
+    mode is changed afterwards. Attention, recurrent and functional dropout is found too. Each row must be treated by
+    itself; where this can be seen not to be so, as with batch statistics, it is an error.
+
+    Args:
+        model: any module.
+        x: its input with the rows on axis 0: a tensor, a tuple of arguments, or a dict of keyword arguments.
+        method: see above.
+        covariance: whether to give covariances between the outputs of each row too; not with "diagonal".
+        output: takes the tensor of interest out of what the model gives; None: the model gives one tensor.
+
+    Returns:
+        Moments with the shape of the output.
+
+    Raises:
+        UnsupportedModule: a part of the model drops in a way that cannot be followed or, other than with "delta", has
+            no rule: `register` one.
+        NoDropoutFound: nothing drops.
+        ValueError: rows are mixed, or `method` is unknown.
+        TypeError: the output is no floating-point tensor.
+
+    Example:
+        >>> net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 1))
+        >>> moments = propagate(net, torch.randn(10, 4))
+        >>> moments.variance.shape, moments.method
+        (torch.Size([10, 1]), 'delta')
+
+    Reference:
+        Postels et al., 2019, arXiv:1908.00598 (diagonal, by Jacobians); Wang & Manning, 2013, ICML, PMLR 28(2).
+    """
+    if method not in METHODS:
+        raise ValueError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}.")
+    if covariance and method == "diagonal":
+        raise ValueError('`covariance` must be False with method="diagonal", which keeps none.')
+    with torch.inference_mode(False), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
+        call = Call(getattr(model, "_orig_mod", model), tree_map(_usable, x), output or (lambda given: given))
+        with modes(dropping(call)):
+            return _delta(call, covariance) if method == "delta" else _by_rules(call, method, covariance)
+
+
+def _delta(call: Call, covariance: bool) -> Moments:
+    pass_ = linearised(call)
+    shape = pass_.output.shape
+    derivatives = list(pass_.derivatives()) if covariance else pass_.derivatives()
+    variance = torch.stack([each.square().sum(1) for each in derivatives], 1).view(shape)
+    products = None
+    if covariance:
+        jacobian = torch.stack(list(derivatives), 1)
+        products = jacobian @ jacobian.mT
+
+    moments = Moments(pass_.output.detach(), variance.to(pass_.output.dtype), "delta", "weight-average", products)
+    try:
+        return replace(moments, mean=_by_rules(call, "diagonal", False).mean, mean_method="diagonal")
+    except UnsupportedModule as error:
+        return replace(moments, note=f"The mean is that of one pass with every mask at its mean: {error}")
+
+
+def _by_rules(call: Call, method: str, covariance: bool) -> Moments:
+    with torch.no_grad():
+        parts = call.split(ROWS) if method == "full" else [call]
+        values = [_value(part, Sources() if method == "full" else None) for part in parts]
+    mean, variance = (torch.cat([getattr(value, name) for value in values]) for name in ("mean", "variance"))
+    products = torch.cat([value.covariance() for value in values]) if covariance else None
+    return Moments(mean, variance, method, method, products)
+
+
+def _value(call: Call, sources: Sources | None) -> Uncertain:
+    x = call.inputs
+    args, kwargs = ((), x) if isinstance(x, Mapping) else (x, {}) if isinstance(x, tuple) else ((x,), {})
+    value = call.output(through(call.model, args, kwargs, sources))
+    if isinstance(value, Uncertain):
+        return value
+    if isinstance(value, Tensor):
+        raise NoDropoutFound("`model` must have dropout on the way to its output: found none that ran.")
+    raise TypeError(f"the model's output must be a tensor, got {type(value).__name__}: pass output=.")
+
+
+def _usable(leaf: Any) -> Any:
+    """Copy tensors made in inference mode, which autograd refuses."""
+    return leaf.clone() if isinstance(leaf, Tensor) and leaf.is_inference() else leaf

@@ -1,0 +1,86 @@
+"""The answer: mean and variance of a network's outputs over its dropout masks, and how they were found."""
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dropscope import masks
+
+__all__ = ["Moments"]
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Mean and variance of each output over the dropout masks of a network.
+
+    Attributes:
+        mean: means, shaped like the network's output.
+        variance: variances, of the same shape.
+        method: how the variance was found: "exact-linear", "delta", "diagonal" or "full"; with "+sampled-softmax"
+            after it where only logits were sampled.
+        mean_method: how the mean was found: "exact-linear"; "diagonal" or "full", with the moments of every activation;
+            "weight-average", one forward pass with every mask at its mean.
+        covariance: covariance between the outputs of a row, (rows, outputs, outputs); None where it was not asked for.
+        note: what should be known about the numbers, such as why the mean is a weight average; "" if nothing.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    method: str
+    mean_method: str
+    covariance: Tensor | None = None
+    note: str = ""
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviation of each output."""
+        return self.variance.sqrt()
+
+    def softmax(self, n_samples: int = 1000, *, generator: torch.Generator | None = None) -> "Moments":
+        """Give mean and variance of class probabilities, drawing logits from their normal law; the net is not run.
+
+        `z ~ N(mean, covariance)`, `probabilities = softmax(z)`. The standard error of a mean is `std / √n_samples`.
+
+        Args:
+            n_samples: number of draws.
+            generator: source of randomness; None: torch's own stream.
+
+        Returns:
+            Moments of the probabilities, of shape (rows, classes).
+
+        Raises:
+            ValueError: the covariance between the logits is not there, or `n_samples` is below 2.
+
+        Example:
+            >>> logits = Moments(torch.zeros(1, 2), torch.ones(1, 2), "delta", "diagonal", torch.eye(2)[None])
+            >>> logits.softmax(100).mean.sum().isclose(torch.tensor(1.0))
+            tensor(True)
+        """
+        if self.covariance is None:
+            raise ValueError("`softmax` needs the covariance between the logits: ask for it with covariance=True.")
+        if n_samples < 2:
+            raise ValueError(f"`n_samples` must be at least 2, got {n_samples}.")
+        values, vectors = torch.linalg.eigh(self.covariance)  # of a covariance without full rank too
+        root = vectors * values.clamp(min=0).sqrt().unsqueeze(-2)
+        shape = (n_samples, *self.mean.shape)
+        draws = masks.normal(shape, dtype=root.dtype, device=root.device, generator=generator)
+        probabilities = (self.mean + torch.einsum("ncd,snd->snc", root, draws)).softmax(-1)
+        variance, mean = torch.var_mean(probabilities, 0)
+        return replace(self, mean=mean, variance=variance, covariance=None, method=f"{self.method}+sampled-softmax")
+
+    def describe(self) -> str:
+        """Say in one or two lines what was found, and how."""
+        shape = " x ".join(map(str, self.mean.shape))
+        spread = f"mean standard deviation {self.std.mean().item():.4g}" if self.mean.numel() else "empty"
+        found = f"moments of {shape} outputs over dropout masks: {spread}"
+        how = f"variance by {self.method}, mean by {self.mean_method}"
+        return "\n".join([found, how, *([self.note] if self.note else [])])
+
+    __str__ = describe
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and strings, ready for JSON."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in values.items()}

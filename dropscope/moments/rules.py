@@ -1,0 +1,67 @@
+"""The table of rules: what becomes of mean and variance in each kind of module and function."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from dropscope.moments.gaussian import smooth
+from dropscope.moments.values import Uncertain
+
+__all__ = ["activation", "find_rule", "has_rule", "register"]
+
+Rule = Callable[..., Any]
+RULES: dict[Any, Rule] = {}
+RANDOM: set[Any] = set()  # kinds whose outputs are uncertain also where their inputs are known
+
+
+def register(kind: type[nn.Module] | Callable[..., Any], rule: Rule, *, random: bool = False) -> None:
+    """Teach `propagate` a kind of module, or a function that models call.
+
+    Args:
+        kind: a class of modules, whose subclasses are meant too, or a function.
+        rule: for modules `rule(module, *inputs)`, for functions `rule(*args, **kwargs)`, where tensors that dropout
+            has touched are `Uncertain`; gives an `Uncertain`. `activation` makes the rule of elementwise functions.
+        random: whether the rule is needed also where nothing uncertain goes in, as for dropout.
+
+    Example:
+        >>> class Swish(nn.Module):
+        ...     def forward(self, x):
+        ...         return x * x.sigmoid()
+        >>> register(Swish, activation)
+    """
+    RULES[kind] = rule
+    if random:
+        RANDOM.add(kind)
+
+
+def activation(function: Callable[[Tensor], Tensor], value: Uncertain) -> Uncertain:
+    """Give the moments of a function that acts on each element, by Gauss-Hermite quadrature with 32 nodes.
+
+    Args:
+        function: any function, or module, of one tensor that acts on each element by itself.
+        value: its input, whose elements are taken as normal.
+
+    Returns:
+        Its output: exact for normal elements up to the error of quadrature, which is small where the function is
+        smooth on the scale of their standard deviation.
+
+    Example:
+        >>> import torch
+        >>> value = Uncertain(torch.zeros(1), torch.ones(1))
+        >>> round(activation(torch.square, value).mean.item(), 4)
+        1.0
+    """
+    return value.bent(*smooth(function, value.mean, value.variance))
+
+
+def find_rule(kind: Any) -> Rule | None:
+    """Find the rule of a class, or of the nearest of its bases that has one, or of a function."""
+    kinds = kind.__mro__ if isinstance(kind, type) else (kind,)
+    return next((RULES[each] for each in kinds if each in RULES), None)
+
+
+def has_rule(kind: Any, *, random: bool = False) -> bool:
+    """Say whether there is a rule, or one that is needed also where nothing uncertain goes in."""
+    kinds = kind.__mro__ if isinstance(kind, type) else (kind,)
+    return any(each in (RANDOM if random else RULES) for each in kinds)

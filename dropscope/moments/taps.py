@@ -1,0 +1,167 @@
+"""Standard noise, at zero, in the place of every random draw of a forward pass: what gradients are taken by."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from dropscope import functional
+from dropscope.moments.noise import Noise, alpha_noise, bernoulli_noise, unsupported
+
+__all__ = ["Interception", "Tap", "Taps"]
+
+
+@dataclass(frozen=True, eq=False)
+class Tap:
+    """The noise of one site in one forward pass.
+
+    Attributes:
+        epsilon: the noise, zeros whose gradient is wanted.
+        axis: the axis that holds the rows, or several draws of each row in turn; None: all are of one row.
+    """
+
+    epsilon: Tensor
+    axis: int | None
+
+    def by_row(self, gradient: Tensor, rows: int) -> Tensor:
+        """Sort a gradient into one line of draws for each row."""
+        return gradient.movedim(self.axis or 0, 0).reshape(rows, -1)
+
+
+class Taps:
+    """All noise of a forward pass: `y = mean + amplitude · ε` at `ε = 0`, one `ε` per draw and row.
+
+    Which axis of an inner tensor holds the rows is told by a pass over a single row: it is the one that is shorter
+    there.
+
+    Args:
+        single: the shapes that were met in the pass over a single row; None: this is it, or there is but one row.
+    """
+
+    def __init__(self, single: Sequence[torch.Size] | None = None) -> None:
+        self.single = single
+        self.shapes: list[torch.Size] = []
+        self.taps: list[Tap] = []
+        self.attention_p = 0.0  # rate of the attention layer that is running
+
+    def noisy(self, x: Tensor, noise: Noise) -> Tensor:
+        """Give the mean of a site's output, from now on with a gradient with respect to its noise."""
+        return self.shifted(noise.mean(x), noise.amplitude(x), noise.draws(x))
+
+    def shifted(self, mean: Tensor, amplitude: Tensor, draws: Sequence[int]) -> Tensor:
+        """Give `mean + amplitude · ε` with an `ε` of the shape `draws`, and of as many rows as there are.
+
+        The amplitude is taken as it is: its own gradient is multiplied by `ε = 0`.
+        """
+        axis = self._row_axis(amplitude.shape)
+        shape = [size if i != axis else amplitude.shape[i] for i, size in enumerate(draws)]
+        epsilon = self.leaf(shape, axis, amplitude)
+        return mean + (amplitude.detach() * epsilon).to(mean.dtype)
+
+    def leaf(self, shape: Sequence[int], axis: int | None, like: Tensor) -> Tensor:
+        """Make the noise of one site."""
+        if not torch.is_grad_enabled():
+            raise unsupported("dropout", "", "runs under torch.no_grad, where nothing can be differentiated")
+        epsilon = torch.zeros(shape, dtype=like.dtype, device=like.device, requires_grad=True)
+        self.taps.append(Tap(epsilon, axis))
+        return epsilon
+
+    def _row_axis(self, shape: torch.Size) -> int | None:
+        position = len(self.shapes)
+        self.shapes.append(shape)
+        if self.single is None:
+            return None
+        alone = self.single[position] if position < len(self.single) else shape
+        differing = [axis for axis, (size, one) in enumerate(zip(shape, alone, strict=False)) if size != one]
+        if len(differing) != 1 or len(alone) != len(shape) or shape[differing[0]] % alone[differing[0]]:
+            raise ValueError(
+                f"`model` must treat each row of `x` by itself: dropout met shape {tuple(shape)}, and for the first "
+                f"row alone {tuple(alone)}."
+            )
+        return differing[0]
+
+    @contextmanager
+    def attending(self, p: float) -> Iterator[None]:
+        """Tap the weights of the attention that runs inside the block."""
+        before, self.attention_p = self.attention_p, p
+        try:
+            yield
+        finally:
+            self.attention_p = before
+
+
+class Interception(TorchFunctionMode):
+    """Replaces torch's own dropout functions, whoever calls them, by their mean and a tap.
+
+    Args:
+        taps: where noise is added.
+        seen: called before each replacement.
+    """
+
+    def __init__(self, taps: Taps, seen: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self.taps, self.seen = taps, seen
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call the replacement, where there is one that drops."""
+        replacement = REPLACEMENTS.get(function)
+        replaced = None if replacement is None else replacement(self.taps, *args, **kwargs or {})
+        if replaced is None:
+            return function(*args, **kwargs or {})
+        self.seen()
+        return replaced
+
+
+def _dropout(taps: Taps, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor | None:
+    return taps.noisy(input, bernoulli_noise(p)) if training else None
+
+
+def _channels(taps: Taps, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor | None:
+    return taps.noisy(input, bernoulli_noise(p, (0, 1))) if training else None
+
+
+def _alpha(taps: Taps, input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor | None:
+    return taps.noisy(input, alpha_noise(p)) if training else None
+
+
+def _feature_alpha(
+    taps: Taps, input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
+) -> Tensor | None:
+    return taps.noisy(input, alpha_noise(p, (0, 1))) if training else None
+
+
+def _attention(
+    taps: Taps,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor | None:
+    p = dropout_p or taps.attention_p
+    if p == 0:
+        return None
+    options: dict[str, Any] = {"attn_mask": attn_mask, "is_causal": is_causal, "scale": scale, "enable_gqa": enable_gqa}
+    weights = taps.noisy(functional.attention_weights(query, key, **options), bernoulli_noise(p))
+    repeats = query.shape[-3] // value.shape[-3] if enable_gqa else 1
+    return weights @ (value.repeat_interleave(repeats, -3) if enable_gqa else value)
+
+
+REPLACEMENTS: dict[Callable[..., Any], Callable[..., Tensor | None]] = {
+    F.dropout: _dropout,
+    torch.dropout: lambda taps, input, p, train: _dropout(taps, input, p, train),
+    F.dropout1d: _channels,
+    F.dropout2d: _channels,
+    F.dropout3d: _channels,
+    F.alpha_dropout: _alpha,
+    F.feature_alpha_dropout: _feature_alpha,
+    F.scaled_dot_product_attention: _attention,
+}

@@ -1,0 +1,161 @@
+"""Run a model on uncertain tensors: torch.fx finds what it computes, and each step follows its rule."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.utils._pytree import tree_leaves
+
+from dropscope import layers
+from dropscope.errors import UnsupportedModule
+from dropscope.moments.noise import bernoulli_noise, noise_of, unsupported
+from dropscope.moments.noise_rules import through_noise
+from dropscope.moments.rules import find_rule, has_rule, register
+from dropscope.moments.values import Sources, Uncertain, total
+from dropscope.sites.finding import listed
+from dropscope.surgery.inserting import INSERTED
+
+__all__ = ["through"]
+
+ABOUT = {"size", "dim", "numel", "is_floating_point", "shape", "dtype", "device", "ndim"}  # these read no values
+
+
+def through(
+    module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], sources: Sources | None, path: str = ""
+) -> Any:
+    """Run a module, some of whose inputs may be `Uncertain`.
+
+    Args:
+        module: the module; nothing in it is called that dropout has touched, so that its mode tells only which of
+            its dropout functions drop.
+        args: its arguments.
+        kwargs: its keyword arguments.
+        sources: counts the sources of noise; None: covariances are not kept.
+        path: where it stands in the model.
+
+    Returns:
+        What the module gives, with an `Uncertain` wherever dropout has touched a tensor.
+
+    Raises:
+        UnsupportedModule: a part of it has no rule, or it cannot be traced.
+    """
+    if has_rule(type(module)) and not _is_hooked(module):
+        return _step(type(module), module, (module, *args), kwargs, sources, path)
+    given = inspect.signature(module.forward).bind(*args, **kwargs)
+    given.apply_defaults()
+    fixed = {name: each for name, each in given.arguments.items() if not _has_tensors(each)}
+    try:
+        graph = _Tracer().trace(module, concrete_args=fixed)
+        return _Run(module, graph, sources).run(*given.arguments.values())
+    except UnsupportedModule:
+        raise
+    except Exception as error:  # whatever a model does with the stand-ins that torch.fx gives it
+        raise unsupported(module, path, f"cannot be traced by torch.fx: {error}") from error
+
+
+class _Tracer(fx.Tracer):
+    """Looks into all modules but those that have a rule, or need one; where there are hooks, into these too."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        ours = type(m).__module__.startswith("dropscope.layers.")
+        whole = has_rule(type(m)) or ours or super().is_leaf_module(m, module_qualified_name)
+        return (whole or _inserted(m) is not None) and not _is_hooked(m)
+
+
+class _Run(fx.Interpreter):
+    """Runs a traced graph by the rules."""
+
+    def __init__(self, module: nn.Module, graph: fx.Graph, sources: Sources | None) -> None:
+        super().__init__(module, graph=graph)
+        self.extra_traceback = False
+        self.sources = sources
+        self.place = ""
+
+    def run_node(self, n: fx.Node) -> Any:
+        self.place = next(reversed(n.meta.get("nn_module_stack", {"": None})))
+        return super().run_node(n)
+
+    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+        module = self.fetch_attr(target)
+        inserted = _inserted(module)
+        if inserted is None:
+            return _step(type(module), module, (module, *args), kwargs, self.sources, target)
+        result = through(module, args, kwargs, self.sources, target)
+        return through(inserted, (result,), {}, self.sources, f"{target}.{INSERTED}")
+
+    def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        if target is getattr and isinstance(args[0], Uncertain) and args[1] in ABOUT:
+            return getattr(args[0].mean, args[1])
+        return _step(target, target, args, kwargs, self.sources, self.place)
+
+    def call_method(self, target: Any, args: Any, kwargs: Any) -> Any:
+        if isinstance(args[0], Uncertain) and target in ABOUT:
+            return getattr(args[0].mean, target)(*args[1:], **kwargs)
+        function = getattr(torch.Tensor, target)
+        alike = getattr(torch, target, None)  # of the same name, and called alike
+        kind = alike if has_rule(alike) and not has_rule(function) else function
+        return _step(kind, function, args, kwargs, self.sources, self.place)
+
+
+def _step(
+    kind: Any, what: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], sources: Any, path: str
+) -> Any:
+    """Run a module or function: by its rule where anything uncertain goes in or is made, else as it is."""
+    inputs = args[1:] if isinstance(what, nn.Module) else args
+    touched = any(isinstance(leaf, Uncertain) for leaf in tree_leaves((inputs, dict(kwargs))))
+    rule = find_rule(kind)
+    if not touched and not has_rule(kind, random=True) and not _drops(what, inputs, kwargs):
+        return what(*inputs, **kwargs)
+    if rule is None:
+        raise unsupported(what, path, f"has no rule for mean and variance{HINTS.get(kind, REGISTER)}")
+
+    known = None if touched else next(leaf for leaf in inputs if isinstance(leaf, Tensor))
+    start = None if known is None else Uncertain.known(known, sources)
+    try:
+        result = rule(*(start if each is known is not None else each for each in args), **kwargs)
+    except UnsupportedModule as error:
+        raise UnsupportedModule(f"{error} This is at '{path}'." if path else str(error)) from error
+    return known if result is start is not None else result
+
+
+def _is_hooked(module: nn.Module) -> bool:
+    """Say whether hooks change what a module gives; that which calls inserted dropout is followed apart."""
+    known = _inserted(module) is not None
+    return bool(module._forward_pre_hooks) or len(module._forward_hooks) > known
+
+
+def _inserted(module: nn.Module) -> nn.Module | None:
+    """Find the dropout that `surgery.insert` made follow a module by a hook."""
+    return None if isinstance(module, nn.Sequential) else module._modules.get(INSERTED)
+
+
+def _drops(what: Any, inputs: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Say whether something without a rule drops: then it must not be run as if it did not."""
+    if isinstance(what, nn.Module):
+        return any(site.p > 0 for site in listed(what))
+    attends = what is nn.functional.scaled_dot_product_attention
+    return attends and (kwargs.get("dropout_p", 0) > 0 or any(p > 0 for p in inputs[4:5]))
+
+
+def _has_tensors(value: Any) -> bool:
+    return any(isinstance(leaf, Tensor | Uncertain) for leaf in tree_leaves(value))
+
+
+def _branch(module: layers.StochasticDepth, value: Uncertain) -> Uncertain:
+    added = through(module.branch, (value,), {}, value.sources, "branch")
+    return total(value, through_noise(added, bernoulli_noise(module.p, (0,))))
+
+
+def _concrete(module: layers.ConcreteDropout, value: Uncertain) -> Uncertain:
+    noisy = through_noise(value, noise_of(module, value.mean))
+    return through(module.module, (noisy,), {}, value.sources, "module")
+
+
+register(layers.StochasticDepth, _branch, random=True)
+register(layers.ConcreteDropout, _concrete, random=True)
+REGISTER = ": give it one with moments.register"
+SOFTMAX = ": take the moments of the logits with covariance=True, and then their softmax()"
+HINTS: dict[Any, str] = dict.fromkeys((nn.Softmax, nn.LogSoftmax, torch.softmax, torch.log_softmax), SOFTMAX)
+HINTS |= dict.fromkeys((nn.functional.softmax, nn.functional.log_softmax), SOFTMAX)
