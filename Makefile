@@ -20,6 +20,9 @@ bench: .venv/dev.done
 	$(BIN)/python benchmarks/structured.py
 	$(BIN)/python benchmarks/recurrent.py
 	$(BIN)/python benchmarks/stack.py
+	$(BIN)/python benchmarks/spectrum.py
+	$(BIN)/python benchmarks/spectrum.py --costs
+	$(BIN)/python benchmarks/moments.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import sys
 
 import pytest
 import torch
@@ -34,3 +35,32 @@ def _skip_what_cannot_hold(request):
     reason = getattr(case, "skip", {}).get(request.node.originalname)
     if reason:
         pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory):
+    """A folder of one model in every form that the command line reads."""
+    from saved_models import save_all
+
+    folder = tmp_path_factory.mktemp("models")
+    save_all(folder)
+    return folder
+
+
+@pytest.fixture
+def dropscope(saved, monkeypatch, capsys):
+    """Run `dropscope spectrum` in the folder of models: exit code, stdout, stderr."""
+    from dropscope import cli
+
+    monkeypatch.chdir(saved)
+    monkeypatch.syspath_prepend(saved)
+    for name in ("forms", "raises"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["dropscope", "spectrum", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        return stopped.value.code or 0, *capsys.readouterr()
+
+    return run
