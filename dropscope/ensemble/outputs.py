@@ -1,0 +1,96 @@
+"""What a model gives, read as numbers: one tensor of it, transformed, with a row per sample and finite."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Output", "Reader", "Transform", "check_finite"]
+
+Output = str | int | Callable[[Any], Any] | None
+Transform = str | Callable[[Tensor], Tensor] | None
+# How far probabilities of one row may be from summing to one.
+ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How to read what the model gives.
+
+    Attributes:
+        output: key or number of the tensor among several, or a function that picks it, or picks the pair of a mean and
+            the variance of the noise; None: the only one, or the `logits`.
+        transform: None, "softmax", "sigmoid" or a function, applied to every pass.
+        class_axis: axis of the classes.
+    """
+
+    output: Output = None
+    transform: Transform = None
+    class_axis: int = -1
+
+    def __post_init__(self) -> None:
+        if not (self.transform is None or callable(self.transform) or self.transform in ("softmax", "sigmoid")):
+            raise ValueError(f"`transform` must be None, 'softmax', 'sigmoid' or a function, got {self.transform!r}.")
+
+    def picked(self, raw: Any) -> tuple[Tensor, Tensor | None]:
+        """Pick the output and, where there is one, the variance of the noise."""
+        chosen = self._chosen(raw)
+        parts = chosen if isinstance(chosen, tuple) and len(chosen) == 2 and self.output is not None else (chosen, None)
+        for part in parts:
+            if part is not None and not (isinstance(part, Tensor) and part.is_floating_point()):
+                raise TypeError(
+                    "the model's output must be a real floating-point tensor, got "
+                    f"{part.dtype if isinstance(part, Tensor) else type(part).__name__}: pick one by `output`, such as "
+                    "output=0, output='logits', or a function of what the model gives."
+                )
+        return parts
+
+    def read(self, raw: Any) -> tuple[Tensor, Tensor | None]:
+        """Pick the output and transform it; half types become float32."""
+        values, noise = self.picked(raw)
+        values = values.to(torch.promote_types(values.dtype, torch.float32))
+        if self.transform == "softmax":
+            values = values.softmax(self.class_axis)
+        elif self.transform == "sigmoid":
+            values = values.sigmoid()
+        elif callable(self.transform):
+            values = self.transform(values)
+        return values, noise
+
+    def probabilities(self, values: Tensor) -> Tensor | None:
+        """Give the values, if they are probabilities, with the classes on the last axis; else None."""
+        if self.transform == "sigmoid":
+            return torch.stack([1 - values, values], -1)
+        if values.dim() < 2 or values.shape[self.class_axis] < 2:
+            return None
+        off = (values.sum(self.class_axis) - 1).abs().max()
+        if values.numel() == 0 or values.min() < 0 or off > ROUNDING[values.dtype]:
+            return None
+        return values.movedim(self.class_axis, -1)
+
+    def _chosen(self, raw: Any) -> Any:
+        if callable(self.output):
+            return self.output(raw)
+        if self.output is None:
+            return raw["logits"] if isinstance(raw, Mapping) and "logits" in raw else getattr(raw, "logits", raw)
+        if isinstance(self.output, str) and not isinstance(raw, Mapping):
+            return getattr(raw, self.output)
+        return raw[self.output]
+
+
+def check_finite(values: Tensor, passes: Sequence[int], first_row: int) -> None:
+    """Refuse values, of shape (passes, rows, ...), that are nan or infinite, and name the first.
+
+    Raises:
+        ValueError: one is not finite.
+    """
+    if values.isfinite().all():
+        return
+    bad = (~values.isfinite()).nonzero()[0].tolist()
+    row = f"row {first_row + bad[1]}" if len(bad) > 1 else "the batch"
+    raise ValueError(
+        f"the model must give finite outputs, got {values[tuple(bad)].item()} for {row} of `x` in pass "
+        f"{passes[bad[0]]}."
+    )

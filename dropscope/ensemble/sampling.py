@@ -1,0 +1,120 @@
+"""The passes over one batch: one by one or several as rows of one batch, whichever is found to be faster."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dropscope.ensemble.inputs import Call
+from dropscope.ensemble.prefix import Prefix
+from dropscope.ensemble.probing import Plan
+from dropscope.ensemble.subject import Subject
+
+__all__ = ["Fold", "Passed", "passes_over"]
+
+START = 2**20  # bytes of the largest call before anything has been timed: what a cache holds
+GAIN = 0.93  # what twice as many passes together must take, for each, to go on doubling
+
+
+class Fold:
+    """How many passes to compute together: doubled as long as that is faster for each, halved where memory ends.
+
+    Args:
+        plan: how the passes can be run.
+        n_rows: rows of a batch.
+        memory: bytes that they may take.
+    """
+
+    def __init__(self, plan: Plan, n_rows: int, memory: int) -> None:
+        self.limit = max(1, memory // (plan.bytes_per_row * n_rows)) if plan.folds else 1
+        self.size = min(self.limit, max(1, START // (plan.bytes_per_row * n_rows)))
+        self.best: tuple[float, int] | None = None  # seconds for each pass, and how many together
+        self.settled = self.limit == 1
+
+    def took(self, seconds: float, passes: int) -> None:
+        """Note how long so many passes took together."""
+        if self.settled or passes < self.size:
+            return
+        each = seconds / passes
+        if self.best is not None and each > GAIN * self.best[0]:
+            self.size, self.settled = self.best[1], True
+            return
+        self.best = each, passes
+        self.size = min(2 * passes, self.limit)
+        self.settled = self.size == passes
+
+    def halve(self) -> bool:
+        """Compute half as many together from now on; whether that was possible."""
+        possible = self.size > 1
+        self.size = self.limit = max(1, self.size // 2)
+        self.settled = True
+        return possible
+
+
+@dataclass(frozen=True, eq=False)
+class Passed:
+    """What some passes gave.
+
+    Attributes:
+        values: outputs, (passes, rows, ...).
+        noise: variances of the noise, of the same shape; None if there are none.
+        passes: their numbers.
+    """
+
+    values: Tensor
+    noise: Tensor | None
+    passes: Sequence[int]
+
+
+def passes_over(subject: Subject, plan: Plan, fold: Fold, call: Call, first_row: int, count: int) -> Iterator[Passed]:
+    """Run so many passes over a batch, and give their outputs chunk by chunk.
+
+    Raises:
+        MemoryError: a single pass does not fit; or torch's own error.
+    """
+    prefix = Prefix(plan.steps if count > 1 else {})
+    done = 0
+    if prefix.steps:
+        with prefix.recording():
+            yield _read(subject, _run(subject, plan, call, [0], first_row), call, [0])
+        done = 1
+
+    folded: dict[int, Call] = {}
+    while done < count:
+        passes = range(done, min(count, done + fold.size))
+        start = time.perf_counter()
+        try:
+            if len(passes) not in folded:
+                folded = {len(passes): call.repeated(len(passes))}
+            with prefix.replaying(len(passes)):
+                raw = _run(subject, plan, folded[len(passes)], passes, first_row)
+        except (MemoryError, RuntimeError) as error:
+            if not (out_of_memory(error) and fold.halve()):
+                raise
+            prefix.forget()
+            folded = {}
+            continue
+        yield _read(subject, raw, call, passes)
+        fold.took(time.perf_counter() - start, len(passes))
+        done += len(passes)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Say whether an error means that memory ended: torch has a class for that on accelerators only."""
+    words = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error).lower() for word in words)
+
+
+def _run(subject: Subject, plan: Plan, call: Call, passes: Sequence[int], first_row: int) -> Any:
+    return subject.run(call.copied() if plan.writes else call, passes, first_row, seeded=plan.foreign)
+
+
+def _read(subject: Subject, raw: Any, call: Call, passes: Sequence[int]) -> Passed:
+    """Read the outputs, and give every pass an axis of its own."""
+    values, noise = subject.reader.read(raw)
+    n_rows = call.n_rows if len(passes) > 1 else len(values)
+    values = values.reshape(len(passes), n_rows, *values.shape[1:])
+    return Passed(values, None if noise is None else noise.reshape(len(passes), n_rows, *noise.shape[1:]), passes)

@@ -1,0 +1,107 @@
+"""One pass of a model, watched: which calls end before the first draw, how much they hold, and which one is last."""
+
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from dropscope import layers
+from dropscope.ensemble.source import Source
+
+__all__ = ["Key", "Trace", "same_values", "traced"]
+
+Key = tuple[nn.Module, int]  # a module, and which of its calls within a pass
+
+
+@dataclass(eq=False)
+class Ended:
+    """A call that ended before the first draw.
+
+    Attributes:
+        output: what it gave; None where only the next call got it.
+        depth: how many calls it ran inside.
+        chained: whether only the next call, in the same nn.Sequential, gets its output.
+    """
+
+    output: Any
+    depth: int
+    chained: bool = False
+
+    def __post_init__(self) -> None:
+        self.tensors = [leaf for leaf in tree_leaves(self.output) if isinstance(leaf, Tensor)]
+        self.shapes = [tensor.shape for tensor in self.tensors]
+        self.versions = [tensor._version for tensor in self.tensors]
+
+    @property
+    def rewritten(self) -> bool:
+        """Whether something has written into the output since."""
+        return self.versions != [tensor._version for tensor in self.tensors]
+
+
+class Trace:
+    """What the hooks saw.
+
+    Args:
+        source: of the masks, which knows whether anything has been drawn.
+        droppers: the modules that are switched on.
+    """
+
+    def __init__(self, source: Source, droppers: Collection[nn.Module]) -> None:
+        self.source, self.droppers = source, droppers
+        self.kept: dict[Key, Ended] = {}  # of calls inside one another the outermost
+        self.bytes = 0  # that the largest call reads and writes
+        self.dropped: tuple[nn.Module, Any, Any] | None = None  # the last module that dropped, what it got and gave
+        self.last: tuple[nn.Module, Any, Any] | None = None  # the last linear layer, what it got and gave
+        self._running: list[tuple[nn.Module, int]] = []  # modules, and how many calls had ended when they began
+        self._calls: dict[nn.Module, int] = {}
+
+    def begin(self, module: nn.Module, _: Any) -> None:
+        """Note that a call begins."""
+        self._running.append((module, len(self.kept)))
+
+    def end(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        """Note that a call ends."""
+        _, before = self._running.pop()
+        key = (module, self._calls.get(module, 0))
+        self._calls[module] = key[1] + 1
+        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
+        given = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)]
+        self.bytes = max(self.bytes, sum(tensor.nbytes for tensor in (*tensors, *given)))
+        if module in self.droppers and inputs:
+            self.dropped = module, inputs[0], output
+        if isinstance(module, nn.Linear | layers.DropConnect) and inputs:
+            self.last = module, inputs[0], output
+        if self._running and not self.source.drawn:
+            self._keep(key, before, output)
+
+    def _keep(self, key: Key, before: int, output: Any) -> None:
+        for inner in list(self.kept)[before:]:
+            del self.kept[inner]
+        parent, first = self._running[-1]
+        in_a_chain = getattr(parent.forward, "__func__", None) is nn.Sequential.forward
+        previous = next(reversed(self.kept.values()), None)
+        if in_a_chain and previous and len(self.kept) > first and previous.depth == len(self._running):
+            self.kept[next(reversed(self.kept))] = Ended(None, previous.depth, chained=True)
+        self.kept[key] = Ended(output, len(self._running))
+
+
+@contextmanager
+def traced(model: nn.Module, source: Source, droppers: Collection[nn.Module]) -> Iterator[Trace]:
+    """Watch the calls of all modules in the block, which runs one pass."""
+    trace = Trace(source, droppers)
+    with ExitStack() as stack:
+        for module in model.modules():
+            stack.enter_context(module.register_forward_pre_hook(trace.begin))
+            stack.enter_context(module.register_forward_hook(trace.end))
+        yield trace
+
+
+def same_values(one: Any, other: Any) -> bool:
+    """Say whether two tensors are one and the same, or views of all of it in its order."""
+    if not (isinstance(one, Tensor) and isinstance(other, Tensor)):
+        return False
+    whole = one.numel() == other.numel() and one.is_contiguous() and other.is_contiguous()
+    return one is other or (whole and one.data_ptr() == other.data_ptr() and one.dtype == other.dtype)
