@@ -38,10 +38,11 @@ class TestEachPackage:
 
 
 def test_results_are_frozen_dataclasses():
-    from dropscope import moments, spectrum, study
+    from dropscope import ensemble, moments, spectrum, study
 
     spectra = (spectrum.Spectrum, spectrum.SurvivalCurve, spectrum.Terms, spectrum.PureEffects)
-    for kind in (study.StudyResult, study.Advice, study.Arm, study.Decision, moments.Moments, *spectra):
+    predictions = (ensemble.Prediction, ensemble.OrderBias)
+    for kind in (study.StudyResult, study.Advice, study.Arm, study.Decision, moments.Moments, *predictions, *spectra):
         assert is_dataclass(kind)
         assert kind.__dataclass_params__.frozen
 
