@@ -23,6 +23,7 @@ bench: .venv/dev.done
 	$(BIN)/python benchmarks/spectrum.py
 	$(BIN)/python benchmarks/spectrum.py --costs
 	$(BIN)/python benchmarks/moments.py
+	$(BIN)/python benchmarks/ensemble.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -17,7 +17,8 @@ from dropscope.ensemble.probing import probed
 from dropscope.ensemble.sampling import Fold, passes_over
 from dropscope.ensemble.source import Source
 from dropscope.ensemble.subject import Subject
-from dropscope.ensemble.switching import Only, chosen, switched, uncompiled
+from dropscope.ensemble.switching import Only, chosen, switched
+from dropscope.sites.eagerness import uncompiled
 from dropscope.sites.modes import modes
 
 __all__ = ["exact", "geometric_mean", "weight_scaling"]

@@ -15,9 +15,10 @@ from dropscope.ensemble.prediction import Prediction
 from dropscope.ensemble.progress import Progress
 from dropscope.ensemble.source import Source
 from dropscope.ensemble.subject import Subject
-from dropscope.ensemble.switching import Only, chosen, switched, uncompiled
+from dropscope.ensemble.switching import Only, chosen, switched
 from dropscope.errors import closest
 from dropscope.masks.sources import word
+from dropscope.sites.eagerness import uncompiled
 from dropscope.sites.finding import listed
 
 __all__ = ["predict"]

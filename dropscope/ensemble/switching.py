@@ -1,12 +1,10 @@
 """Switch on what drops, and nothing else, in a model that otherwise stays in eval."""
 
 import inspect
-import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
@@ -16,7 +14,7 @@ from dropscope.errors import NoDropoutFound, closest
 from dropscope.sites.finding import listed, rate_names
 from dropscope.sites.modes import modes
 
-__all__ = ["Only", "chosen", "dropout_on", "no_dropout", "switched", "uncompiled"]
+__all__ = ["Only", "chosen", "dropout_on", "no_dropout", "switched"]
 
 Only = str | Sequence[str] | Callable[[str, nn.Module], bool] | None
 
@@ -92,11 +90,6 @@ def switched(model: nn.Module, on: Sequence[nn.Module]) -> Iterator[None]:
     guard = _NormsInEval() if any(map(normalises_in_own_code, on)) else nullcontext()
     with modes({module: module in alone for module in model.modules()}), guard:
         yield
-
-
-def uncompiled() -> AbstractContextManager[Any]:
-    """Run compiled code as it was written: the compiled form would go past what stands in for its modules."""
-    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 def no_dropout(model: nn.Module, found: str) -> NoDropoutFound:

@@ -17,6 +17,7 @@ from dropscope.moments.delta import dropping, linearised
 from dropscope.moments.result import Moments
 from dropscope.moments.tracing import through
 from dropscope.moments.values import Sources, Uncertain
+from dropscope.sites.eagerness import uncompiled
 from dropscope.sites.modes import modes
 
 __all__ = ["propagate"]
@@ -82,7 +83,7 @@ def propagate(
         raise ValueError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}.")
     if covariance and method == "diagonal":
         raise ValueError('`covariance` must be False with method="diagonal", which keeps none.')
-    with torch.inference_mode(False), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
+    with torch.inference_mode(False), torch.enable_grad(), uncompiled():
         call = Call(getattr(model, "_orig_mod", model), tree_map(_usable, x), output or (lambda given: given))
         with modes(dropping(call)):
             return _delta(call, covariance) if method == "delta" else _by_rules(call, method, covariance)

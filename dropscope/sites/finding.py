@@ -14,6 +14,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parameter import is_lazy
 
 from dropscope.layers import DropoutLayer
+from dropscope.sites.eagerness import uncompiled
 from dropscope.sites.modes import modes, modes_after
 from dropscope.sites.streams import Streams
 
@@ -138,7 +139,7 @@ def _count_calls(
     with ExitStack() as stack:
         stack.enter_context(modes(modes_after(model, True, probe=True)))
         stack.enter_context(Streams(model, (inputs, named_inputs)).restored())
-        stack.enter_context(torch.compiler.set_stance("force_eager"))  # compiled code calls no hooks
+        stack.enter_context(uncompiled())
         for module in dict.fromkeys(watched):
             stack.enter_context(module.register_forward_pre_hook(count))
         # Batch statistics are gathered, and embeddings with `max_norm` renormalised, in copies.

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dropscope.sites.eagerness import uncompiled
 from dropscope.sites.finding import listed
 from dropscope.sites.streams import Streams
 
@@ -40,7 +41,7 @@ def freeze(model: nn.Module) -> Iterator[nn.Module]:
     """
     running: list[nn.Module] = []
     with ExitStack() as stack:
-        stack.enter_context(torch.compiler.set_stance("force_eager"))  # compiled code calls no hooks
+        stack.enter_context(uncompiled())
         for module in {site.module: None for site in listed(model)}:
             hooks = _SameNumbers(running)
             stack.enter_context(module.register_forward_pre_hook(hooks.before, with_kwargs=True))
