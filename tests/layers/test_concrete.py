@@ -35,8 +35,9 @@ def case(name, label="", batch_axis=0, **options):
 
 CASES = [
     case("Linear"),
-    case("Conv2d", "-per-channel", per=(0, 1), temperature=2 / 3),
-    case("Conv1d", "-one-draw", batch_axis=None, per=(), temperature=1.0),
+    # At higher temperatures a mask of rate 1e-7 differs from 1 by more than the tolerance in one run of a hundred.
+    case("Conv2d", "-per-channel", per=(0, 1), temperature=0.4),
+    case("Conv1d", "-one-draw", batch_axis=None, per=(), temperature=0.3),
 ]
 
 
