@@ -110,11 +110,10 @@ def draw_survival(spectrum: Spectrum, columns: Sequence[str] | None = None) -> F
         "Survival S(p) = Σ qᵏ Wₖ / Var, with q = 1 - p", "p, chance that a block is drawn anew",
         "share of variance explained", lines, (0, 1.03), (0, 1),
     )  # fmt: skip
-    direct = spectrum.survival_curve is not None
-    how = "Measured on copies of rows of which blocks were drawn anew" if direct else "Computed from the fitted orders"
+    band = "; all spectra that fit lie within the band" if spectrum.survival_curve is not None else ""
     caption = (
-        f"{how}. Dashed: models with all their variance at one order. It says what input dropout hides from this model "
-        f"as it is, not what training with dropout does. {speaks_of(spectrum, block_names(spectrum.blocks, columns))}"
+        f"From the variance at every order{band}. Dashed: models with all their variance at one order. It says what "
+        f"input dropout hides from this model as it is, not what training with dropout does. {speaks_of(spectrum, block_names(spectrum.blocks, columns))}"
     )
     title = "What survives when inputs are drawn anew"
     return Figure("survival", title, _survival_reading(p, share, low, high), caption, [panel], columns=1)

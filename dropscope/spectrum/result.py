@@ -27,7 +27,7 @@ class Spectrum:
         low: lower ends for `share`, then for `rest`.
         high: upper ends for `share`, then for `rest`.
         total: variance of the output, summed over outputs.
-        mean_order: mean interaction order, `sum_k k W_k / Var`, measured directly where intervals were asked for.
+        mean_order: mean interaction order, `sum_k k W_k / Var`.
         mean_order_low: its lower end.
         mean_order_high: its upper end.
         orders: fitted share of every order, 1 to the number of blocks; single high orders are not identified.
@@ -38,7 +38,8 @@ class Spectrum:
         inputs_law: law of the inputs that the shares speak of.
         blocks: column indices of each block.
         point: how the point estimate was chosen, "smooth" or "nnls"; of a surrogate, "held-out" or "in-sample".
-        survival_curve: the survival S(p) as it was measured, with intervals; None where it was not.
+        survival_curve: the survival S(p) on a grid, with intervals that hold for every spectrum that fits; None where
+            intervals were not asked for, and for surrogates.
     """
 
     share: NDArray[np.float64]

@@ -117,7 +117,7 @@ class TestSurvival:
         assert (band.low, band.high) == ((0.9 - p).tolist(), (1.1 - p).tolist())
         assert lines(figure)[-1].y == (1 - p).tolist()
         assert "explains 50.0 % [40.0, 60.0]" in figure.reading
-        assert figure.caption.startswith("Measured")
+        assert figure.caption.startswith("From the variance at every order; all spectra")
 
     def test_the_joint_law_has_none(self):
         assert draw_survival(spectra.learned()) is None
