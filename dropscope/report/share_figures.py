@@ -113,7 +113,8 @@ def draw_survival(spectrum: Spectrum, columns: Sequence[str] | None = None) -> F
     band = "; all spectra that fit lie within the band" if spectrum.survival_curve is not None else ""
     caption = (
         f"From the variance at every order{band}. Dashed: models with all their variance at one order. It says what "
-        f"input dropout hides from this model as it is, not what training with dropout does. {speaks_of(spectrum, block_names(spectrum.blocks, columns))}"
+        "input dropout hides from this model as it is, not what training with dropout does. "
+        f"{speaks_of(spectrum, block_names(spectrum.blocks, columns))}"
     )
     title = "What survives when inputs are drawn anew"
     return Figure("survival", title, _survival_reading(p, share, low, high), caption, [panel], columns=1)
