@@ -60,9 +60,9 @@ def interaction_spectrum(
         f: a callable, which maps rows to outputs (rows,) or (rows, outputs) and is given what `inputs` is: a tensor,
             an array, or a DataFrame with the same columns and dtypes. Or a torch module, which is given tensors on its
             device and in its precision (integers as they are, if it holds an embedding), and is in evaluation mode
-            meanwhile. Or a fitted estimator: a classifier stands
-            for its `decision_function`, else its log probabilities, centred over the classes, any other for `predict`.
-            Logits of a callable or a module go through `centre_logits` first.
+            meanwhile. Or a fitted estimator: a classifier stands for its `decision_function`, else its log
+            probabilities, centred over the classes, any other for `predict`. Logits of a callable or a module go
+            through `centre_logits` first.
         inputs: table of shape (rows, columns) from whose rows each block is drawn independently: a tensor, an array,
             or a pandas or polars DataFrame of any columns. Of more than a million rows, a million are used.
         max_order: highest order with a share of its own; higher ones are reported together. By default 3, or the

@@ -57,9 +57,8 @@ def measure_separated(
 
     found = replace(design, partition=tuple(partition.tolist()))
     tested = (budget - search.spent - reserve) // found.rows
-    parts: list[Measured] = []
-
     step = max(CUBES_BETWEEN, tested // LOOKS)
+    parts: list[Measured] = []
 
     for start in range(0, tested, step):
         count = min(step, tested - start)

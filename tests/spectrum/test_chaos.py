@@ -73,7 +73,7 @@ class TestExpansion:
         inputs = f.sample(4000, generator=generator).double()
         expansion = fit_expansion(Polynomials(inputs), inputs[:3000], f(inputs[:3000])[:, None])
         missed = (expansion.predict(inputs)[:, 0] - f(inputs)).square().mean()
-        assert missed < 1e-6 * f.variances.sum()
+        assert missed < 2.5e-7 * f.variances.sum()
 
     def test_noise_is_not_explained(self, generator):
         inputs = torch.randn(3000, 5, generator=generator)

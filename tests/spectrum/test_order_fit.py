@@ -152,6 +152,6 @@ def test_total_indices_settle_the_mean_order_of_many_blocks(rng):
 
     plain, told = OrderFit(variances, blocks), OrderFit(variances, blocks, totals)
     wide, narrow = plain.interval(order * 1.0), told.interval(order * 1.0)
-    assert np.ptp(narrow) < 0.1 * np.ptp(wide)
+    assert np.ptp(narrow) < 0.02 * np.ptp(wide)
     assert narrow[0] - 0.05 < truth @ order < narrow[1] + 0.05
     assert narrow[0] <= order @ told.smooth() <= narrow[1]
