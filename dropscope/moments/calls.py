@@ -1,13 +1,14 @@
-"""A model together with its inputs, as a whole and as its first row alone."""
+"""A model together with its inputs, as a whole and by rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves, tree_map
 
-__all__ = ["Call"]
+__all__ = ["Call", "call_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,44 +17,61 @@ class Call:
 
     Attributes:
         model: the model.
-        inputs: what it gets: a tensor, a tuple of arguments, or a dict of keyword arguments.
+        args: its positional arguments.
+        kwargs: its keyword arguments.
         output: what takes the tensor of interest out of what the model gives.
     """
 
     model: nn.Module
-    inputs: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
     output: Callable[[Any], Any]
 
-    def __call__(self, run: Callable[..., Any] | None = None) -> Tensor:
-        """Run the model, or another function in its place, and take out the output.
+    def __call__(self) -> Tensor:
+        """Run the model and take out the output.
 
         Raises:
             TypeError: the output is no floating-point tensor.
+            ValueError: it is empty.
         """
-        x, run = self.inputs, run or self.model
-        y = self.output(run(**x) if isinstance(x, dict) else run(*x) if isinstance(x, tuple) else run(x))
+        y = self.output(self.run())
         if not isinstance(y, Tensor) or not y.is_floating_point():
             raise TypeError(
                 f"the model's output must be a floating-point tensor, got {type(y).__name__}: "
                 "pass output=, a function that picks one."
             )
+        if y.numel() == 0:
+            raise ValueError(f"the model's output must have at least one element, got shape {tuple(y.shape)}.")
         return y
+
+    def run(self) -> Any:
+        """Run the model on copies of its inputs."""
+        args, kwargs = self.copies()
+        return self.model(*args, **kwargs)
+
+    def copies(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Copy the inputs: models may write into them, and autograd refuses what was made in inference mode."""
+        return tree_map(lambda leaf: leaf.detach().clone() if isinstance(leaf, Tensor) else leaf, self._inputs)
 
     @property
     def rows(self) -> int:
         """The number of rows: the size of the first axis of the first tensor."""
-        tensors = [leaf for leaf in tree_leaves(self.inputs) if isinstance(leaf, Tensor) and leaf.dim() > 0]
+        tensors = [leaf for leaf in tree_leaves(self._inputs) if isinstance(leaf, Tensor) and leaf.dim() > 0]
         if not tensors or len(tensors[0]) == 0:
             raise ValueError("`x` must be a tensor with at least one row, on axis 0, or hold one: got none.")
         return tensors[0].shape[0]
 
-    def first_row(self) -> "Call":
-        """Give the call with the first row alone."""
-        return self._part(slice(0, 1))
+    def row(self, index: int) -> "Call":
+        """Give the call with one row alone."""
+        return self._part(slice(index, index + 1))
 
     def split(self, size: int) -> "list[Call]":
         """Give calls with so many rows at a time."""
         return [self._part(slice(start, start + size)) for start in range(0, self.rows, size)]
+
+    @property
+    def _inputs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return self.args, self.kwargs
 
     def _part(self, which: slice) -> "Call":
         rows = self.rows
@@ -61,4 +79,19 @@ class Call:
         def picked(leaf: Any) -> Any:
             return leaf[which] if isinstance(leaf, Tensor) and leaf.dim() > 0 and len(leaf) == rows else leaf
 
-        return replace(self, inputs=tree_map(picked, self.inputs))
+        args, kwargs = tree_map(picked, self._inputs)
+        return replace(self, args=args, kwargs=kwargs)
+
+
+def call_of(model: nn.Module, x: Any, output: Callable[[Any], Any] | None) -> Call:
+    """Read what a user passes as inputs: a tensor, a tuple or list of arguments, or a mapping of keyword arguments.
+
+    Raises:
+        ValueError: the model is lazy.
+    """
+    if any(map(is_lazy, model.parameters())):
+        raise ValueError("`model` must have run once: it has lazy modules.")
+    args, kwargs = (
+        ((), dict(x)) if isinstance(x, Mapping) else (tuple(x), {}) if isinstance(x, tuple | list) else ((x,), {})
+    )
+    return Call(model, args, kwargs, output or (lambda given: given))

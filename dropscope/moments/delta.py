@@ -1,26 +1,24 @@
 """The delta method over the masks: how each output moves with every draw, from one forward pass."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
-from torch.nn.modules.dropout import _DropoutNd
+from torch import Tensor
 
 from dropscope.errors import NoDropoutFound
 from dropscope.moments.calls import Call
 from dropscope.moments.noise import unsupported
 from dropscope.moments.probes import probed
+from dropscope.moments.randomness import Randomness
+from dropscope.moments.result import Moments, joined
 from dropscope.moments.taps import Interception, Tap, Taps
-from dropscope.sites.modes import modes
-from dropscope.sites.streams import Streams
+from dropscope.moments.training import DRAWS
 
-__all__ = ["Linearised", "dropping", "linearised"]
+__all__ = ["by_delta"]
 
-KNOWN = ("torch.nn.", "dropscope.layers.")  # their modules call no dropout function but in ways that are known
+RECOMPUTES = "uses torch.utils.checkpoint or other hooks on saved tensors: switch them off"
+KEPT = 2**26  # derivatives that are held at a time for covariances: a quarter of a gigabyte in float32
+ALIKE = 0.01  # of the largest output: kernels for one row and for many, in half types inside too, differ by less
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,105 +33,116 @@ class Linearised:
     output: Tensor
     taps: list[Tap]
 
-    def derivatives(self) -> Iterator[Tensor]:
-        """Give, for one output after the other, its derivatives by the draws of its own row: (rows, draws)."""
+    @property
+    def size(self) -> int:
+        """The number of derivatives, of all outputs by all draws."""
+        return self.output.numel() * sum(tap.epsilon.numel() for tap in self.taps)
+
+    @property
+    def is_sorted(self) -> bool:
+        """Whether it is known which noise belongs to which row."""
+        rows = len(self.output)
+        return rows == 1 or all(tap.axis is not None and tap.epsilon.shape[tap.axis] % rows == 0 for tap in self.taps)
+
+    def derivatives(self, column: int) -> Tensor:
+        """Give the derivatives of one output by the draws of its own row: (rows, draws)."""
         rows = len(self.output)
         noise = [tap.epsilon for tap in self.taps]
-        for column in self.output.reshape(rows, -1).unbind(1):
-            gradients = torch.autograd.grad(column.sum(), noise, retain_graph=True, materialize_grads=True)
-            sorted_gradients = [tap.by_row(each, rows) for tap, each in zip(self.taps, gradients, strict=True)]
-            yield torch.cat(sorted_gradients, 1)
+        outputs = self.output.reshape(rows, -1)[:, column].sum()
+        gradients = torch.autograd.grad(outputs, noise, retain_graph=True, materialize_grads=True)
+        return torch.cat([tap.by_row(each, rows) for tap, each in zip(self.taps, gradients, strict=True)], 1)
+
+    def moments(self, covariance: bool) -> Moments:
+        """Sum up the squares of the derivatives, for covariances their products too."""
+        columns = range(self.output[0].numel())
+        if covariance:
+            jacobian = torch.stack([self.derivatives(column) for column in columns], 1)
+            products, variance = jacobian @ jacobian.mT, jacobian.square().sum(2)
+        else:
+            products, variance = None, torch.stack([self.derivatives(column).square().sum(1) for column in columns], 1)
+        variance = variance.view(self.output.shape)
+        return Moments(self.output.detach(), variance, "delta", "weight-average", products)
 
 
-def linearised(call: Call) -> Linearised:
-    """Run a model in eval mode with every mask at its mean and noise, at zero, in the place of every draw.
+def by_delta(call: Call, covariance: bool) -> Moments:
+    """Give outputs with every mask at its mean, and how far noise in the place of every draw moves them at first order.
+
+    All rows run at once. Where it cannot be told which draws belong to which row, or one serves several, as with
+    dropped weights, each row runs alone.
 
     Args:
         call: the model with its inputs, rows on axis 0; its modules in the modes that `dropping` gives.
+        covariance: whether to give covariances too.
 
     Raises:
         UnsupportedModule: the model drops, or draws, in a way that cannot be followed.
         ValueError: the rows are not treated each by itself.
         NoDropoutFound: nothing drops.
     """
-    first = Taps()
-    alone = _tapped(call.first_row(), first)
-    taps = Taps(first.shapes if call.rows > 1 else None)
-    output = _tapped(call, taps)
+    single, middle = Taps(), call.rows // 2
+    alone = _linearised(call.row(middle), single)
+    if call.rows == 1:
+        return alone.moments(covariance)
+
+    whole = _linearised(call, Taps(single.shapes))
+    _check_rows(whole.output.detach(), alone.output.detach(), call.rows, middle)
+    if whole.is_sorted:
+        size = max(1, KEPT // alone.size) if covariance else call.rows
+        found = whole.moments(covariance) if size >= call.rows else _by_parts(call, size, single, covariance)
+        if _agree(found.variance[middle], alone):
+            return found
+    return _by_parts(call, 1, single, covariance)
+
+
+def _by_parts(call: Call, size: int, single: Taps, covariance: bool) -> Moments:
+    parts = call.split(size)
+    return joined(
+        [_linearised(each, Taps(single.shapes if each.rows > 1 else None)).moments(covariance) for each in parts]
+    )
+
+
+def _linearised(call: Call, taps: Taps) -> Linearised:
+    """Run a model with noise, at zero, in the place of every draw."""
+    randomness = Randomness(call)
+    with randomness.restored(), probed(call.model, taps), Interception(taps):
+        before = randomness.state()
+        output = _without_recomputing(call)
+        drew = randomness.state() != before
+    if drew:
+        raise unsupported(call.model, "", DRAWS)
     if not taps.taps or not output.requires_grad:
         raise NoDropoutFound("`model` must have dropout on the way to its output: found none that ran.")
-    _check_rows(call, output, alone)
     return Linearised(output, taps.taps)
 
 
-def dropping(call: Call) -> dict[nn.Module, bool | None]:
-    """Say which modules must be in training mode so that dropout functions are told to drop.
-
-    These are torch's own dropout layers, and the modules that were seen to call such a function in training mode; all
-    others, batch normalisation above all, stay in eval.
-
-    Raises:
-        ValueError: batch normalisation has no running statistics.
-    """
-    for path, part in call.model.named_modules():
-        if isinstance(part, _BatchNorm) and part.running_mean is None:
-            raise ValueError(
-                f"`model` must treat each row of `x` by itself: {type(part).__name__} at '{path}' normalises by the "
-                "batch, for it has no running statistics."
-            )
-    owners = _owners(call.first_row())
-    return {part: isinstance(part, _DropoutNd) or part in owners for part in call.model.modules()}
+def _without_recomputing(call: Call) -> Tensor:
+    """Run a model that computes nothing a second time for its derivatives: it would not find the noise there."""
+    try:
+        with torch.autograd.graph.disable_saved_tensors_hooks(RECOMPUTES):
+            return call()
+    except RuntimeError as error:
+        if RECOMPUTES in str(error):
+            raise unsupported(call.model, "", RECOMPUTES) from error
+        raise
 
 
-def _owners(call: Call) -> set[nn.Module]:
-    """Find the modules that call a dropout function themselves, in a run that changes nothing."""
-    model = call.model
-    candidates = {part for part in model.modules() if _may_call(part)}
-    owners: set[nn.Module] = set()
-    running: list[nn.Module] = []
-    if not candidates:
-        return owners
-
-    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-    with ExitStack() as stack:
-        for part in candidates:
-            stack.enter_context(part.register_forward_pre_hook(lambda module, _: running.append(module)))
-            stack.enter_context(part.register_forward_hook(lambda *_: _discard_last(running), always_call=True))
-        stack.enter_context(modes({part: part in candidates for part in model.modules()}))
-        stack.enter_context(Streams(model, call.inputs).restored())
-        stack.enter_context(probed(model, Taps()))
-        stack.enter_context(Interception(Taps(), lambda: owners.update(running[-1:])))
-        call(lambda *args, **kwargs: functional_call(model, buffers, args, kwargs))
-    return owners
-
-
-def _may_call(part: nn.Module) -> bool:
-    return not type(part).__module__.startswith(KNOWN) and not isinstance(part, _NormBase)
-
-
-def _discard_last(running: list[nn.Module]) -> None:
-    running.pop()
-
-
-def _tapped(call: Call, taps: Taps) -> Tensor:
-    streams = Streams(call.model, call.inputs)
-    before = streams.states
-    with streams.restored(), probed(call.model, taps), Interception(taps):
-        output = call()
-        drew = not all(map(torch.equal, before, streams.states))
-    if drew:
-        raise unsupported(call.model, "", "draws random numbers outside of the dropout that is known")
-    return output
-
-
-def _check_rows(call: Call, output: Tensor, alone: Tensor) -> None:
-    """Refuse a model that mixes rows: the gradient of one would have to be taken apart."""
-    tolerance = torch.finfo(output.dtype).eps ** 0.5
-    scale = float(output.detach().abs().amax()) if output.numel() else 0.0
-    if output.shape != (call.rows, *alone.shape[1:]) or len(alone) != 1:
-        why = f"got outputs of shape {tuple(output.shape)} for {call.rows} rows, {tuple(alone.shape)} for one"
-    elif (output[:1] - alone).detach().abs().amax() > tolerance * scale:
-        why = "got another output for the first row alone, as with batch statistics"
+def _check_rows(output: Tensor, alone: Tensor, rows: int, row: int) -> None:
+    """Refuse a model that mixes rows: its outputs depend on draws of other rows."""
+    if output.shape != (rows, *alone.shape[1:]) or len(alone) != 1:
+        why = f"got outputs of shape {tuple(output.shape)} for {rows} rows, {tuple(alone.shape)} for one"
+    elif (output[row] - alone[0]).abs().amax() > max(ALIKE, _rounding(output)) * output.abs().amax():
+        why = f"got another output for row {row} alone, as with batch statistics"
     else:
         return
     raise ValueError(f"`model` must treat each row of `x`, on axis 0, by itself: {why}.")
+
+
+def _agree(variance: Tensor, alone: Linearised) -> bool:
+    """Say whether a row has the variance that it has alone: else its draws were taken for those of others."""
+    column = int(variance.flatten().argmax())
+    expected = alone.derivatives(column).square().sum().to(variance.dtype)
+    return torch.allclose(variance.flatten()[column], expected, rtol=_rounding(variance), atol=0, equal_nan=True)
+
+
+def _rounding(x: Tensor) -> float:
+    return torch.finfo(x.dtype).eps ** 0.5

@@ -97,10 +97,11 @@ register(operator.neg, lambda value: _scaled(value, -1))
 for function in (torch.cat, torch.concat):
     register(function, _concatenate)
 
-MOVES = (torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze, torch.clone, torch.narrow, operator.getitem)
+MOVES = (torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze, torch.clone, torch.narrow)
 METHODS = (torch.Tensor.view, torch.Tensor.contiguous, torch.Tensor.expand)
 for move in (*MOVES, *METHODS):
     register(move, _moved(cast(Any, move)))
+register(operator.getitem, lambda value, index: value[index])
 register(torch.transpose, _transpose)
 register(torch.permute, _permute)
 for kind in (nn.Flatten, nn.Unflatten):

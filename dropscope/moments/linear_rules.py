@@ -19,6 +19,8 @@ LinearMap = Callable[[Tensor, Tensor, Tensor | None], Tensor]  # (x, weight, bia
 
 def weighted(value: Uncertain, apply: LinearMap, weight: Tensor, bias: Tensor | None) -> Uncertain:
     """Apply a map that is linear in its input and in its weight: `m -> W m + b`, `v -> (W∘W) v`."""
+    if isinstance(weight, Uncertain):
+        raise unsupported("a linear map", "", "with weights that dropout has touched has no rule")
     return value.mapped(
         lambda x: apply(x, weight, None),
         affine=lambda x: apply(x, weight, bias),
@@ -74,14 +76,27 @@ def _averaged_by(function: Callable[..., Tensor]) -> Callable[..., Uncertain]:
     return lambda value, *args, **kwargs: _averaged(lambda x: function(x, *args, **kwargs), value)
 
 
-def _mean(value: Uncertain, dim: int | tuple[int, ...] | None = None, keepdim: bool = False) -> Uncertain:
-    axes = [axis % value.mean.dim() for axis in ((dim,) if isinstance(dim, int) else dim or (0,))]
-    if 0 in axes:
-        raise unsupported(torch.mean, "", "over the rows mixes them")
+Axes = int | tuple[int, ...] | None
+
+
+def _sum(value: Uncertain, dim: Axes = None, keepdim: bool = False) -> Uncertain:
+    axes = _inner_axes(value.mean, dim)
+    return value.mapped(lambda x: x.sum(axes, keepdim=keepdim))
+
+
+def _mean(value: Uncertain, dim: Axes = None, keepdim: bool = False) -> Uncertain:
+    axes = _inner_axes(value.mean, dim)
     count = torch.Size(value.mean.shape[axis] for axis in axes).numel()
     return value.mapped(
         lambda x: x.mean(axes, keepdim=keepdim), squared=lambda v: v.mean(axes, keepdim=keepdim) / count
     )
+
+
+def _inner_axes(x: Tensor, dim: Axes) -> list[int]:
+    axes = [axis % x.dim() for axis in ((dim,) if isinstance(dim, int) else dim or (0,))]
+    if 0 in axes:
+        raise unsupported("a sum or mean", "", "over the rows mixes them")
+    return axes
 
 
 def _linear(value: Uncertain, weight: Tensor, bias: Tensor | None = None) -> Uncertain:
@@ -112,3 +127,4 @@ for convolution in (F.conv1d, F.conv2d, F.conv3d):
 register(nn.LayerNorm, _layer_norm)
 register(F.linear, _linear)
 register(torch.mean, _mean)
+register(torch.sum, _sum)

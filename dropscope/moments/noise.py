@@ -12,7 +12,7 @@ from dropscope.errors import UnsupportedModule
 from dropscope.functional.alpha import SELU_LIMIT
 from dropscope.functional.weights import widened
 
-__all__ = ["Noise", "alpha_noise", "bernoulli_noise", "noise_of", "unsupported"]
+__all__ = ["DropPaths", "Noise", "alpha_noise", "bernoulli_noise", "family", "has_law", "noise_of", "unsupported"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,12 +81,21 @@ def noise_of(module: nn.Module, x: Tensor, path: str = "") -> Noise:
         >>> noise_of(nn.Dropout2d(0.5), torch.ones(4, 3, 8, 8)).per
         (0, 1)
     """
-    for kind in type(module).__mro__:
-        if kind in LAWS:
-            return LAWS[kind](module, x)
-    if any(kind.__name__ in ("DropPath", "StochasticDepth") for kind in type(module).__mro__):
-        return _foreign_path(module, x)
-    raise unsupported(module, path, "is not a dropout layer whose law of noise is known")
+    law = next((LAWS[kind] for kind in family(type(module)) if kind in LAWS), None)
+    if law is None:
+        raise unsupported(module, path, "is not a dropout layer whose law of noise is known")
+    return law(module, x)
+
+
+def has_law(module: nn.Module) -> bool:
+    """Say whether `noise_of` knows a layer."""
+    return any(kind in LAWS for kind in family(type(module)))
+
+
+def family(kind: type) -> list[type]:
+    """List a class and its bases, and after them `DropPaths` where it is one."""
+    named = any(base.__name__.endswith(("DropPath", "StochasticDepth")) for base in kind.__mro__)
+    return [*kind.__mro__, DropPaths] if named else list(kind.__mro__)
 
 
 def unsupported(what: object, path: str, why: str) -> UnsupportedModule:
@@ -119,6 +128,10 @@ def _concrete(module: layers.ConcreteDropout, x: Tensor) -> Noise:
     return Noise(law.variance / law.mean**2, module.per)  # the layer divides by the mask's true mean
 
 
+class DropPaths(nn.Module):
+    """Stands in tables for the DropPath and StochasticDepth of other packages, which are told by their names."""
+
+
 def _foreign_path(module: Any, x: Tensor) -> Noise:
     p = next(float(getattr(module, name) or 0) for name in ("drop_prob", "p") if hasattr(module, name))
     scaled = getattr(module, "scale_by_keep", True)
@@ -145,4 +158,5 @@ LAWS: dict[type[nn.Module], Callable[[Any, Tensor], Noise]] = {
     layers.HeadDropout: lambda module, x: bernoulli_noise(module.p, (0, module.axis)),
     layers.LockedDropout: _locked,
     layers.TokenDropout: _tokens,
+    DropPaths: _foreign_path,
 }

@@ -1,21 +1,22 @@
 """Mean and variance of any model's outputs over its dropout masks, without sampling."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from dropscope.errors import NoDropoutFound, UnsupportedModule
 
 # Each fills a part of the table of rules.
 from dropscope.moments import activation_rules, joining_rules, linear_rules, pooling_rules  # noqa: F401
-from dropscope.moments.calls import Call
-from dropscope.moments.delta import dropping, linearised
-from dropscope.moments.result import Moments
+from dropscope.moments.calls import Call, call_of
+from dropscope.moments.delta import by_delta
+from dropscope.moments.result import Moments, joined
 from dropscope.moments.tracing import through
+from dropscope.moments.training import dropping
+from dropscope.moments.untouched import untouched
 from dropscope.moments.values import Sources, Uncertain
 from dropscope.sites.eagerness import uncompiled
 from dropscope.sites.modes import modes
@@ -50,24 +51,26 @@ def propagate(
     `mean_method` and `note`.
 
     Dropout is taken as active wherever it would be in training, whatever the modes now; all else is in eval, and no
-    mode is changed afterwards. Attention, recurrent and functional dropout is found too. Each row must be treated by
-    itself; where this can be seen not to be so, as with batch statistics, it is an error.
+    mode is changed afterwards. Attention, recurrent and functional dropout is found too; a mask that a model draws
+    itself, as by `torch.rand`, is an error. Each row must be treated by itself; where this can be seen not to be so,
+    as with batch statistics, it is an error. Where one draw serves several rows, as with dropped weights, or rows
+    cannot be told apart inside, "delta" runs them one at a time. What a model detaches counts as fixed.
 
     Args:
         model: any module.
-        x: its input with the rows on axis 0: a tensor, a tuple of arguments, or a dict of keyword arguments.
+        x: its input with the rows on axis 0: a tensor, a tuple or list of arguments, or a mapping of keyword arguments.
         method: see above.
         covariance: whether to give covariances between the outputs of each row too; not with "diagonal".
         output: takes the tensor of interest out of what the model gives; None: the model gives one tensor.
 
     Returns:
-        Moments with the shape of the output.
+        Moments with the shape of the output; the variance of "delta" in float32 or wider.
 
     Raises:
         UnsupportedModule: a part of the model drops in a way that cannot be followed or, other than with "delta", has
             no rule: `register` one.
         NoDropoutFound: nothing drops.
-        ValueError: rows are mixed, or `method` is unknown.
+        ValueError: rows are mixed, there is no row or no output, the model is lazy, or `method` is unknown.
         TypeError: the output is no floating-point tensor.
 
     Example:
@@ -83,49 +86,34 @@ def propagate(
         raise ValueError(f"`method` must be one of {', '.join(METHODS)}, got {method!r}.")
     if covariance and method == "diagonal":
         raise ValueError('`covariance` must be False with method="diagonal", which keeps none.')
-    with torch.inference_mode(False), torch.enable_grad(), uncompiled():
-        call = Call(getattr(model, "_orig_mod", model), tree_map(_usable, x), output or (lambda given: given))
-        with modes(dropping(call)):
-            return _delta(call, covariance) if method == "delta" else _by_rules(call, method, covariance)
+    call = call_of(getattr(model, "_orig_mod", model), x, output)
+    with torch.inference_mode(False), torch.enable_grad(), uncompiled(), untouched(call.model), modes(dropping(call)):
+        return _delta(call, covariance) if method == "delta" else _by_rules(call, method, covariance)
 
 
 def _delta(call: Call, covariance: bool) -> Moments:
-    pass_ = linearised(call)
-    shape = pass_.output.shape
-    derivatives = list(pass_.derivatives()) if covariance else pass_.derivatives()
-    variance = torch.stack([each.square().sum(1) for each in derivatives], 1).view(shape)
-    products = None
-    if covariance:
-        jacobian = torch.stack(list(derivatives), 1)
-        products = jacobian @ jacobian.mT
-
-    moments = Moments(pass_.output.detach(), variance.to(pass_.output.dtype), "delta", "weight-average", products)
+    found = by_delta(call, covariance)
     try:
-        return replace(moments, mean=_by_rules(call, "diagonal", False).mean, mean_method="diagonal")
+        return replace(found, mean=_by_rules(call, "diagonal", False).mean, mean_method="diagonal")
     except UnsupportedModule as error:
-        return replace(moments, note=f"The mean is that of one pass with every mask at its mean: {error}")
+        return replace(found, note=f"The mean is that of one pass with every mask at its mean: {error}")
 
 
 def _by_rules(call: Call, method: str, covariance: bool) -> Moments:
+    found = []
     with torch.no_grad():
-        parts = call.split(ROWS) if method == "full" else [call]
-        values = [_value(part, Sources() if method == "full" else None) for part in parts]
-    mean, variance = (torch.cat([getattr(value, name) for value in values]) for name in ("mean", "variance"))
-    products = torch.cat([value.covariance() for value in values]) if covariance else None
-    return Moments(mean, variance, method, method, products)
+        for part in call.split(ROWS if method == "full" else call.rows):
+            value = _value(part, Sources() if method == "full" else None)
+            products = value.covariance() if covariance else None
+            found.append(Moments(value.mean, value.variance, method, method, products))
+    return joined(found)
 
 
 def _value(call: Call, sources: Sources | None) -> Uncertain:
-    x = call.inputs
-    args, kwargs = ((), x) if isinstance(x, Mapping) else (x, {}) if isinstance(x, tuple) else ((x,), {})
-    value = call.output(through(call.model, args, kwargs, sources))
+    args, kwargs = call.copies()
+    value = through(call.model, args, kwargs, sources, output=call.output)
     if isinstance(value, Uncertain):
         return value
     if isinstance(value, Tensor):
         raise NoDropoutFound("`model` must have dropout on the way to its output: found none that ran.")
     raise TypeError(f"the model's output must be a tensor, got {type(value).__name__}: pass output=.")
-
-
-def _usable(leaf: Any) -> Any:
-    """Copy tensors made in inference mode, which autograd refuses."""
-    return leaf.clone() if isinstance(leaf, Tensor) and leaf.is_inference() else leaf

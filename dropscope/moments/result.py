@@ -1,5 +1,6 @@
 """The answer: mean and variance of a network's outputs over its dropout masks, and how they were found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -7,8 +8,11 @@ import torch
 from torch import Tensor
 
 from dropscope import masks
+from dropscope.functional.weights import widened
 
-__all__ = ["Moments"]
+__all__ = ["Moments", "joined"]
+
+DRAWN = 2**24  # logits at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +52,7 @@ class Moments:
             generator: source of randomness; None: torch's own stream.
 
         Returns:
-            Moments of the probabilities, of shape (rows, classes).
+            Moments of the probabilities, shaped like the mean, whose last axis holds the classes.
 
         Raises:
             ValueError: the covariance between the logits is not there, or `n_samples` is below 2.
@@ -62,12 +66,13 @@ class Moments:
             raise ValueError("`softmax` needs the covariance between the logits: ask for it with covariance=True.")
         if n_samples < 2:
             raise ValueError(f"`n_samples` must be at least 2, got {n_samples}.")
-        values, vectors = torch.linalg.eigh(self.covariance)  # of a covariance without full rank too
-        root = vectors * values.clamp(min=0).sqrt().unsqueeze(-2)
-        shape = (n_samples, *self.mean.shape)
-        draws = masks.normal(shape, dtype=root.dtype, device=root.device, generator=generator)
-        probabilities = (self.mean + torch.einsum("ncd,snd->snc", root, draws)).softmax(-1)
-        variance, mean = torch.var_mean(probabilities, 0)
+        means, laws = self.mean.reshape(self.covariance.shape[:-1]), self.covariance
+        rows = max(1, DRAWN // (n_samples * means[0].numel()))  # at a time
+        parts = [
+            _softmax_moments(mean, law, n_samples, self.mean.shape[-1], generator)
+            for mean, law in zip(means.split(rows), laws.split(rows), strict=True)
+        ]
+        mean, variance = (torch.cat(each).view(self.mean.shape) for each in zip(*parts, strict=True))
         return replace(self, mean=mean, variance=variance, covariance=None, method=f"{self.method}+sampled-softmax")
 
     def describe(self) -> str:
@@ -84,3 +89,25 @@ class Moments:
         """Plain lists and strings, ready for JSON."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in values.items()}
+
+
+def joined(parts: Sequence[Moments]) -> Moments:
+    """Put the moments of some rows and those of the next ones together."""
+    if len(parts) == 1:
+        return parts[0]
+    mean, variance = (torch.cat([getattr(part, name) for part in parts]) for name in ("mean", "variance"))
+    products = [part.covariance for part in parts if part.covariance is not None]
+    return replace(parts[0], mean=mean, variance=variance, covariance=torch.cat(products) if products else None)
+
+
+def _softmax_moments(
+    mean: Tensor, covariance: Tensor, n_samples: int, classes: int, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """Sample normal logits, of which so many in turn belong together."""
+    values, vectors = torch.linalg.eigh(widened(covariance))  # of a covariance without full rank too
+    root = vectors * values.clamp(min=0).sqrt().unsqueeze(-2)
+    draws = masks.normal((n_samples, *mean.shape), dtype=root.dtype, device=root.device, generator=generator)
+    logits = mean + torch.einsum("...cd,s...d->s...c", root, draws)
+    probabilities = logits.unflatten(-1, (-1, classes)).softmax(-1)
+    variance, average = torch.var_mean(probabilities, 0)
+    return average, variance

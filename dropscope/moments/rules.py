@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from dropscope.moments.gaussian import smooth
+from dropscope.moments.noise import DropPaths, family
 from dropscope.moments.values import Uncertain
 
 __all__ = ["activation", "find_rule", "has_rule", "register"]
@@ -19,7 +20,8 @@ def register(kind: type[nn.Module] | Callable[..., Any], rule: Rule, *, random: 
     """Teach `propagate` a kind of module, or a function that models call.
 
     Args:
-        kind: a class of modules, whose subclasses are meant too, or a function.
+        kind: a class of modules, whose subclasses are meant too unless they have a `forward` of
+            their own, or a function.
         rule: for modules `rule(module, *inputs)`, for functions `rule(*args, **kwargs)`, where tensors that dropout
             has touched are `Uncertain`; gives an `Uncertain`. `activation` makes the rule of elementwise functions.
         random: whether the rule is needed also where nothing uncertain goes in, as for dropout.
@@ -56,12 +58,17 @@ def activation(function: Callable[[Tensor], Tensor], value: Uncertain) -> Uncert
 
 
 def find_rule(kind: Any) -> Rule | None:
-    """Find the rule of a class, or of the nearest of its bases that has one, or of a function."""
-    kinds = kind.__mro__ if isinstance(kind, type) else (kind,)
-    return next((RULES[each] for each in kinds if each in RULES), None)
+    """Find the rule of a function or class, or of the nearest of its bases with one whose `forward` it keeps."""
+    return next((RULES[each] for each in _kinds(kind) if each in RULES), None)
 
 
 def has_rule(kind: Any, *, random: bool = False) -> bool:
     """Say whether there is a rule, or one that is needed also where nothing uncertain goes in."""
-    kinds = kind.__mro__ if isinstance(kind, type) else (kind,)
-    return any(each in (RANDOM if random else RULES) for each in kinds)
+    return any(each in (RANDOM if random else RULES) for each in _kinds(kind))
+
+
+def _kinds(kind: Any) -> list[Any]:
+    if not isinstance(kind, type):
+        return [kind]
+    forward = getattr(kind, "forward", None)
+    return [each for each in family(kind) if each is DropPaths or getattr(each, "forward", None) is forward]

@@ -1,6 +1,6 @@
 """Standard noise, at zero, in the place of every random draw of a forward pass: what gradients are taken by."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,9 @@ from torch.overrides import TorchFunctionMode
 from dropscope import functional
 from dropscope.moments.noise import Noise, alpha_noise, bernoulli_noise, unsupported
 
-__all__ = ["Interception", "Tap", "Taps"]
+__all__ = ["Arguments", "Interception", "Tap", "Taps"]
+
+Arguments = Mapping[str, Any]  # of the call of a layer that is tapped: by name, "x" the first, "called" as they came
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +24,8 @@ class Tap:
 
     Attributes:
         epsilon: the noise, zeros whose gradient is wanted.
-        axis: the axis that holds the rows, or several draws of each row in turn; None: all are of one row.
+        axis: the axis that holds the rows, or several draws of each row in turn; None: there is one row, or it cannot
+            be told.
     """
 
     epsilon: Tensor
@@ -36,7 +39,7 @@ class Tap:
 class Taps:
     """All noise of a forward pass: `y = mean + amplitude · ε` at `ε = 0`, one `ε` per draw and row.
 
-    Which axis of an inner tensor holds the rows is told by a pass over a single row: it is the one that is shorter
+    Which axis of an inner tensor holds the rows is told by a pass over a single row: it is the one whose size differs
     there.
 
     Args:
@@ -48,6 +51,11 @@ class Taps:
         self.shapes: list[torch.Size] = []
         self.taps: list[Tap] = []
         self.attention_p = 0.0  # rate of the attention layer that is running
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is but one row."""
+        return self.single is None
 
     def noisy(self, x: Tensor, noise: Noise) -> Tensor:
         """Give the mean of a site's output, from now on with a gradient with respect to its noise."""
@@ -66,7 +74,7 @@ class Taps:
     def leaf(self, shape: Sequence[int], axis: int | None, like: Tensor) -> Tensor:
         """Make the noise of one site."""
         if not torch.is_grad_enabled():
-            raise unsupported("dropout", "", "runs under torch.no_grad, where nothing can be differentiated")
+            raise unsupported("dropout", "", "runs where nothing can be differentiated, as in a reentrant checkpoint")
         epsilon = torch.zeros(shape, dtype=like.dtype, device=like.device, requires_grad=True)
         self.taps.append(Tap(epsilon, axis))
         return epsilon
@@ -78,12 +86,7 @@ class Taps:
             return None
         alone = self.single[position] if position < len(self.single) else shape
         differing = [axis for axis, (size, one) in enumerate(zip(shape, alone, strict=False)) if size != one]
-        if len(differing) != 1 or len(alone) != len(shape) or shape[differing[0]] % alone[differing[0]]:
-            raise ValueError(
-                f"`model` must treat each row of `x` by itself: dropout met shape {tuple(shape)}, and for the first "
-                f"row alone {tuple(alone)}."
-            )
-        return differing[0]
+        return differing[0] if len(differing) == 1 and len(alone) == len(shape) else None
 
     @contextmanager
     def attending(self, p: float) -> Iterator[None]:
@@ -108,7 +111,9 @@ class Interception(TorchFunctionMode):
         self.taps, self.seen = taps, seen
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call the replacement, where there is one that drops."""
+        """Call the replacement, where there is one that drops; nothing switches derivatives off."""
+        if function is torch._C._set_grad_enabled:  # as torch.no_grad does: what follows from dropout would seem fixed
+            return None
         replacement = REPLACEMENTS.get(function)
         replaced = None if replacement is None else replacement(self.taps, *args, **kwargs or {})
         if replaced is None:
@@ -117,22 +122,18 @@ class Interception(TorchFunctionMode):
         return replaced
 
 
-def _dropout(taps: Taps, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor | None:
-    return taps.noisy(input, bernoulli_noise(p)) if training else None
+def _dropped(law: Callable[[float], Noise], default: bool) -> Callable[..., Tensor | None]:
+    """The replacement of one of torch's dropout functions, whose `training` is by default as given."""
 
+    def replacement(
+        taps: Taps, input: Tensor, p: float = 0.5, training: bool = default, inplace: bool = False
+    ) -> Tensor | None:
+        if not training:
+            return None
+        noisy = taps.noisy(input, law(p))
+        return input.copy_(noisy) if inplace else noisy
 
-def _channels(taps: Taps, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor | None:
-    return taps.noisy(input, bernoulli_noise(p, (0, 1))) if training else None
-
-
-def _alpha(taps: Taps, input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor | None:
-    return taps.noisy(input, alpha_noise(p)) if training else None
-
-
-def _feature_alpha(
-    taps: Taps, input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False
-) -> Tensor | None:
-    return taps.noisy(input, alpha_noise(p, (0, 1))) if training else None
+    return replacement
 
 
 def _attention(
@@ -155,13 +156,15 @@ def _attention(
     return weights @ (value.repeat_interleave(repeats, -3) if enable_gqa else value)
 
 
+_elementwise = _dropped(bernoulli_noise, True)
+_by_channels = _dropped(lambda p: bernoulli_noise(p, (0, 1)), True)
 REPLACEMENTS: dict[Callable[..., Any], Callable[..., Tensor | None]] = {
-    F.dropout: _dropout,
-    torch.dropout: lambda taps, input, p, train: _dropout(taps, input, p, train),
-    F.dropout1d: _channels,
-    F.dropout2d: _channels,
-    F.dropout3d: _channels,
-    F.alpha_dropout: _alpha,
-    F.feature_alpha_dropout: _feature_alpha,
+    F.dropout: _elementwise,
+    torch.dropout: lambda taps, input, p, train: _elementwise(taps, input, p, train),
+    F.dropout1d: _by_channels,
+    F.dropout2d: _by_channels,
+    F.dropout3d: _by_channels,
+    F.alpha_dropout: _dropped(alpha_noise, False),
+    F.feature_alpha_dropout: _dropped(lambda p: alpha_noise(p, (0, 1)), False),
     F.scaled_dot_product_attention: _attention,
 }

@@ -1,7 +1,9 @@
 """Run a model on uncertain tensors: torch.fx finds what it computes, and each step follows its rule."""
 
 import inspect
+import operator
 from collections.abc import Callable, Mapping
+from threading import Lock, get_ident
 from typing import Any
 
 import torch
@@ -19,11 +21,18 @@ from dropscope.surgery.inserting import INSERTED
 
 __all__ = ["through"]
 
+_tracing = Lock()  # torch.fx changes nn.Module for as long as it traces
+IN_PLACE = {operator.iadd, operator.isub, operator.imul, operator.itruediv}
 ABOUT = {"size", "dim", "numel", "is_floating_point", "shape", "dtype", "device", "ndim"}  # these read no values
 
 
 def through(
-    module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any], sources: Sources | None, path: str = ""
+    module: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    sources: Sources | None,
+    path: str = "",
+    output: Callable[[Any], Any] | None = None,
 ) -> Any:
     """Run a module, some of whose inputs may be `Uncertain`.
 
@@ -34,20 +43,24 @@ def through(
         kwargs: its keyword arguments.
         sources: counts the sources of noise; None: covariances are not kept.
         path: where it stands in the model.
+        output: what is done to its result in the end.
 
     Returns:
-        What the module gives, with an `Uncertain` wherever dropout has touched a tensor.
+        What comes out, with an `Uncertain` wherever dropout has touched a tensor.
 
     Raises:
         UnsupportedModule: a part of it has no rule, or it cannot be traced.
     """
-    if has_rule(type(module)) and not _is_hooked(module):
+    if _is_changed(module) or (not path and _inserted(module) is not None):
+        raise unsupported(module, path, "has hooks or a replaced `forward`, which are followed only in its parts")
+    if has_rule(type(module)) and output is None:
         return _step(type(module), module, (module, *args), kwargs, sources, path)
     given = inspect.signature(module.forward).bind(*args, **kwargs)
     given.apply_defaults()
     fixed = {name: each for name, each in given.arguments.items() if not _has_tensors(each)}
     try:
-        graph = _Tracer().trace(module, concrete_args=fixed)
+        with _tracing:
+            graph = _Tracer(output).trace(module, concrete_args=fixed)
         return _Run(module, graph, sources).run(*given.arguments.values())
     except UnsupportedModule:
         raise
@@ -56,12 +69,50 @@ def through(
 
 
 class _Tracer(fx.Tracer):
-    """Looks into all modules but those that have a rule, or need one; where there are hooks, into these too."""
+    """Looks into all modules but those that have a rule, or need one; where something is changed, into these too."""
+
+    def __init__(self, output: Callable[[Any], Any] | None) -> None:
+        super().__init__()
+        self.output = output or (lambda given: given)
+        self.thread = get_ident()
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Proxy(node, self)
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        """Record the call, unless it is one of another thread: torch.fx catches those of all."""
+        return super().call_module(m, forward, args, kwargs) if get_ident() == self.thread else forward(*args, **kwargs)
+
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: Any) -> Any:
+        """Record the use of a parameter, likewise."""
+        own = get_ident() == self.thread
+        return super().getattr(attr, attr_val, parameter_proxy_cache) if own else attr_val
+
+    def create_args_for_root(self, *args: Any, **kwargs: Any) -> tuple[Any, list[Any]]:
+        """Trace what is done to the result along with the module."""
+        function, inputs = super().create_args_for_root(*args, **kwargs)
+        return lambda *given: self.output(function(*given)), inputs
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         ours = type(m).__module__.startswith("dropscope.layers.")
         whole = has_rule(type(m)) or ours or super().is_leaf_module(m, module_qualified_name)
-        return (whole or _inserted(m) is not None) and not _is_hooked(m)
+        return (whole or _inserted(m) is not None) and not _is_changed(m)
+
+
+class _Proxy(fx.Proxy):
+    """A stand-in that records `x += y` as what it is, where torch.fx records `x + y`."""
+
+    def __iadd__(self, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+    def __isub__(self, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operator.isub, (self, other), {})
+
+    def __imul__(self, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operator.imul, (self, other), {})
+
+    def __itruediv__(self, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operator.itruediv, (self, other), {})
 
 
 class _Run(fx.Interpreter):
@@ -72,10 +123,24 @@ class _Run(fx.Interpreter):
         self.extra_traceback = False
         self.sources = sources
         self.place = ""
+        self.order = {node: position for position, node in enumerate(graph.nodes)}
 
     def run_node(self, n: fx.Node) -> Any:
         self.place = next(reversed(n.meta.get("nn_module_stack", {"": None})))
-        return super().run_node(n)
+        result = super().run_node(n)
+        if isinstance(result, Uncertain) and self._overwrites(n):
+            raise unsupported(
+                "an operation in place", self.place, "changes what is used again later, which no rule follows"
+            )
+        return result
+
+    def _overwrites(self, n: fx.Node) -> bool:
+        """Say whether a step works in place on something that later steps use again."""
+        if n.op == "call_module":
+            in_place = getattr(self.fetch_attr(str(n.target)), "inplace", False)
+        else:
+            in_place = n.target in IN_PLACE or _argument("inplace", n)
+        return in_place and any(self.order[user] > self.order[n] for user in n.all_input_nodes[0].users)
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
         module = self.fetch_attr(target)
@@ -86,6 +151,8 @@ class _Run(fx.Interpreter):
         return through(inserted, (result,), {}, self.sources, f"{target}.{INSERTED}")
 
     def call_function(self, target: Any, args: Any, kwargs: Any) -> Any:
+        if target in (getattr, operator.getitem) and not isinstance(args[0], Tensor | Uncertain):
+            return target(*args)
         if target is getattr and isinstance(args[0], Uncertain) and args[1] in ABOUT:
             return getattr(args[0].mean, args[1])
         return _step(target, target, args, kwargs, self.sources, self.place)
@@ -120,10 +187,19 @@ def _step(
     return known if result is start is not None else result
 
 
-def _is_hooked(module: nn.Module) -> bool:
-    """Say whether hooks change what a module gives; that which calls inserted dropout is followed apart."""
+def _argument(name: str, n: fx.Node) -> Any:
+    """Give the argument of that name of a call of one of torch's functions."""
+    try:
+        return inspect.signature(n.target).bind(*n.args, **n.kwargs).arguments.get(name)  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # it is no function of Python's, and tells no names
+        return None
+
+
+def _is_changed(module: nn.Module) -> bool:
+    """Say whether hooks or a `forward` of its own change a module; inserted dropout is followed apart."""
     known = _inserted(module) is not None
-    return bool(module._forward_pre_hooks) or len(module._forward_hooks) > known
+    hooked = bool(module._forward_pre_hooks) or len(module._forward_hooks) > known
+    return hooked or "forward" in vars(module)
 
 
 def _inserted(module: nn.Module) -> nn.Module | None:
@@ -158,4 +234,5 @@ register(layers.ConcreteDropout, _concrete, random=True)
 REGISTER = ": give it one with moments.register"
 SOFTMAX = ": take the moments of the logits with covariance=True, and then their softmax()"
 HINTS: dict[Any, str] = dict.fromkeys((nn.Softmax, nn.LogSoftmax, torch.softmax, torch.log_softmax), SOFTMAX)
+HINTS |= dict.fromkeys((torch.Tensor.softmax, torch.Tensor.log_softmax), SOFTMAX)
 HINTS |= dict.fromkeys((nn.functional.softmax, nn.functional.log_softmax), SOFTMAX)

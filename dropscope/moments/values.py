@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from dropscope.errors import UnsupportedModule
+
 __all__ = ["Sources", "Uncertain", "total"]
 
 
@@ -104,9 +106,10 @@ class Uncertain:
 
     def __getitem__(self, index: Any) -> "Uncertain":
         """Pick elements; the rows must stay on axis 0."""
-        first = index[0] if isinstance(index, tuple) else index
-        if not (isinstance(first, slice) and first == slice(None)):
-            raise ValueError(f"an index must leave all rows, on axis 0, in their place, got {index!r}.")
+        first, *others = index if isinstance(index, tuple) else (index,)
+        spares_rows = first is Ellipsis and sum(each is not None for each in others) < self.mean.dim()
+        if not (spares_rows or (isinstance(first, slice) and first == slice(None))):
+            raise UnsupportedModule(f"an index must leave all rows, on axis 0, in their place, got {index!r}.")
         return self.mapped(lambda x: x[index])
 
     def _with(self, mean: Tensor, factors: Tensor) -> "Uncertain":

@@ -1,5 +1,6 @@
 """One small net, of six inputs, for every kind of dropout that there is."""
 
+import torch
 from torch import nn
 from torch.nn import functional as F
 
@@ -60,6 +61,26 @@ class Zoned(nn.Module):
         return self.zone(self.cell(x), x)
 
 
+class Mixed(nn.Module):
+    """One weight by two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = self.b = nn.Parameter(torch.randn(6, 6))
+
+    def forward(self, x):
+        return F.linear(x, self.a) + F.linear(x.flip(1), self.b)
+
+
+class Weights(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(6, 4)
+
+    def forward(self, x):
+        return F.linear(x, F.dropout(self.inner.weight, 0.3, self.training), self.inner.bias)
+
+
 SITES = {
     "Dropout": nn.Dropout(0.3),
     "Dropout1d": OnTokens(nn.Dropout1d(0.3)),
@@ -91,6 +112,9 @@ SITES = {
     "DropConnect of a convolution": nn.Sequential(
         nn.Unflatten(1, (2, 3)), layers.DropConnect(nn.Conv1d(2, 3, 2), 0.3), nn.Flatten()
     ),
+    "WeightDrop": layers.WeightDrop(nn.Sequential(nn.Linear(6, 6)), ["0.weight"], 0.3),
+    "WeightDrop of a tied weight": layers.WeightDrop(Mixed(), ["a", "b"], 0.3),
+    "weights dropped by a function": Weights(),
     "Zoneout": Zoned(),
     "ConcreteDropout": layers.ConcreteDropout(nn.Linear(6, 6), 0.3),
     "VariationalLinear": layers.VariationalLinear(6, 6),

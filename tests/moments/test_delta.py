@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from every_site import SITES, Functional, OnTokens
+from every_site import SITES, Functional
 from torch import nn
 from torch.nn import functional as F
 
@@ -188,10 +188,17 @@ def test_rows_that_are_mixed_are_refused(generator):
     norm = nn.BatchNorm1d(4, track_running_stats=False)
     with pytest.raises(ValueError, match="BatchNorm1d at '0' normalises by the batch"):
         moments.propagate(nn.Sequential(norm, nn.Dropout(0.2), nn.Linear(4, 1)).double(), x)
-    with pytest.raises(ValueError, match="another output for the first row alone"):
+    with pytest.raises(ValueError, match="another output for row 3 alone"):
         moments.propagate(Centring(), x)
     with pytest.raises(ValueError, match="got outputs of shape"):
         moments.propagate(Summing(), x)
+    with pytest.raises(ValueError, match="another output for row 3 alone"):
+        moments.propagate(Running(), x)
+
+
+class Running(nn.Module):
+    def forward(self, x):
+        return F.dropout(x, 0.3).cumsum(0)
 
 
 class Centring(nn.Module):
@@ -215,11 +222,12 @@ def test_random_numbers_of_unknown_origin_are_refused():
 
 
 def test_dropout_that_cannot_be_followed_is_named_with_its_path():
-    net = nn.Sequential(nn.Identity(), nn.Sequential(layers.DropBlock2d(0.2)))
+    net = nn.Sequential(nn.Identity(), nn.Sequential(layers.TokenDropout(0.2, count="fixed")))
+    with pytest.raises(UnsupportedModule, match=r"TokenDropout.*has moments only with"):
+        moments.propagate(net, torch.ones(2, 3, 8))
+    net = nn.Sequential(nn.Identity(), nn.Sequential(layers.DropBlock2d(1.0)))
     with pytest.raises(UnsupportedModule, match=r"DropBlock2d at '1\.0'"):
         moments.propagate(net, torch.ones(2, 3, 8, 8))
-    with pytest.raises(UnsupportedModule, match="VariationalLSTM at"):
-        moments.propagate(OnTokens(layers.VariationalLSTM(2, 3)), torch.ones(2, 6))
 
 
 def test_without_dropout_there_is_nothing_to_say():

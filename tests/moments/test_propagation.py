@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from collections import UserDict
 
 import pytest
 import torch
@@ -82,8 +83,7 @@ def test_modes_random_numbers_gradients_and_buffers_are_left_alone(generator):
     assert [part.training for part in net.modules()] == modes
     assert torch.equal(torch.get_rng_state(), state)
     assert all(parameter.grad is None for parameter in net.parameters())
-    for name in ("norm.running_mean", "norm.num_batches_tracked"):
-        assert torch.equal(dict(net.named_buffers())[name], buffers[name])
+    assert all(torch.equal(buffer, buffers[name]) for name, buffer in net.named_buffers())
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in net.modules())
 
 
@@ -106,7 +106,7 @@ def test_inputs_and_outputs_of_other_structures(generator):
 
     net, a, b = Two(), torch.randn(3, 2, generator=generator), torch.randn(3, 2, generator=generator)
     exact = moments.last_layer(torch.cat([a, b], 1), net.head, 0.3)
-    for x in ((a, b), {"a": a, "b": b}, {"a": a, "b": b, "scale": 1.0}):
+    for x in ((a, b), [a, b], UserDict(a=a, b=b), {"a": a, "b": b, "scale": 1.0}):
         for method in ("delta", "full"):
             found = moments.propagate(net, x, method, output=lambda given: given["logits"])
             torch.testing.assert_close(found.mean, exact.mean)
@@ -150,6 +150,39 @@ def test_class_probabilities_come_from_sampled_logits(generator, seed):
         moments.propagate(net, x).softmax()
 
 
+def test_class_probabilities_of_sequences_and_of_half_types(generator, monkeypatch):
+    """Classes are on the last axis, and many rows are drawn for in parts."""
+    net = nn.Sequential(nn.Dropout(0.3), nn.Linear(4, 6), nn.Unflatten(1, (2, 3)))
+    x = torch.randn(5, 4, generator=generator)
+    logits = moments.propagate(net, x, covariance=True)
+    whole = logits.softmax(4000, generator=generator)
+    monkeypatch.setattr("dropscope.moments.result.DRAWN", 4000 * 6)
+    parts = logits.softmax(4000, generator=generator)
+    assert whole.mean.shape == parts.mean.shape == (5, 2, 3)
+    torch.testing.assert_close(parts.mean.sum(-1), torch.ones(5, 2))
+    assert ((whole.mean - parts.mean).abs() < 6 * (2 / 4000 * whole.variance).sqrt()).all()
+
+    head = moments.last_layer(x.view(5, 1, 4), net[1], 0.3, covariance=True).softmax(4000, generator=generator)
+    assert head.mean.shape == (5, 1, 6)
+    assert moments.propagate(net.half(), x.half(), "full", covariance=True).softmax(10).mean.dtype == torch.float32
+
+
+def test_covariances_of_many_outputs_are_found_by_parts_of_the_rows(generator, monkeypatch):
+    net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 3)).double()
+    x = torch.randn(7, 4, dtype=torch.float64, generator=generator)
+    whole = moments.propagate(net, x, covariance=True)
+    monkeypatch.setattr("dropscope.moments.delta.KEPT", 2 * 8 * 3)
+    parts = moments.propagate(net, x, covariance=True)
+    torch.testing.assert_close(parts.covariance, whole.covariance)
+    torch.testing.assert_close(parts.variance, whole.variance)
+
+
+def test_variances_of_half_types_do_not_overflow(generator):
+    net = nn.Sequential(nn.Dropout(0.5), nn.Linear(6, 2)).half()
+    x = (1000 * torch.randn(5, 6, generator=generator)).half()
+    assert moments.propagate(net, x).variance.isfinite().all()
+
+
 def test_results_are_described_and_plain(generator):
     net = nn.Sequential(nn.Dropout(0.2), nn.Linear(4, 2))
     found = moments.propagate(net, torch.randn(3, 4, generator=generator), covariance=True)
@@ -166,3 +199,5 @@ def test_unknown_methods_and_needless_covariances_are_refused():
         moments.propagate(net, x, "diagonal", covariance=True)
     with pytest.raises(ValueError, match="at least one row"):
         moments.propagate(net, x[:0])
+    with pytest.raises(ValueError, match="at least one element"):
+        moments.propagate(net, x, output=lambda y: y[:, :0])
