@@ -1,15 +1,16 @@
 """The arguments of `train`, checked before anything is allocated: one clear line each."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from dropscope.errors import closest
 from dropscope.stack.optimizer import OPTIMIZERS
-from dropscope.stack.shape import Member, Shape
+from dropscope.stack.shape import Fitted, Member, Shape
 
-__all__ = ["check_counts", "check_optimizer", "check_rows", "epoch_length"]
+__all__ = ["check_counts", "check_options", "check_rows", "epoch_length"]
 
 
 def check_rows(x: Tensor, y: Tensor, members: Sequence[Member], shape: Shape) -> None:
@@ -24,9 +25,10 @@ def check_rows(x: Tensor, y: Tensor, members: Sequence[Member], shape: Shape) ->
         raise ValueError(f"`y` must have as many rows as `x` ({len(x)}), got {len(y)}.")
 
     if shape.task == "regression":
-        if not y.is_floating_point() or y.shape != (len(x), 1):
+        if not y.is_floating_point() or y.shape != (len(x), shape.outputs):
             raise ValueError(
-                f"`y` must be float of shape ({len(x)}, 1) for regression, got {y.dtype} {tuple(y.shape)}."
+                f"`y` must be float of shape ({len(x)}, {shape.outputs}) for regression, got {y.dtype} "
+                f"{tuple(y.shape)}."
             )
     elif y.dtype != torch.int64 or y.dim() != 1:
         raise ValueError(f"`y` must be int64 of shape ({len(x)},) for classification, got {y.dtype} {tuple(y.shape)}.")
@@ -34,15 +36,44 @@ def check_rows(x: Tensor, y: Tensor, members: Sequence[Member], shape: Shape) ->
         raise ValueError(f"`y` must hold labels in [0, {shape.outputs}), got {int(y.min())} to {int(y.max())}.")
 
     for member in members:
-        for name, rows in (("fit", member.fit), ("stop", member.stop)):
-            if rows.dtype != torch.int64 or not 0 <= int(rows.min()) <= int(rows.max()) < len(x):
-                raise ValueError(f"`{name}` must hold int64 indices of rows in [0, {len(x)}), got {rows}.")
+        check_member(member, len(x), shape)
 
 
-def check_optimizer(name: str) -> None:
-    """Check the name of an optimizer."""
-    if name not in OPTIMIZERS:
-        raise ValueError(f"`optimizer` must be a known name, got {name!r}: {closest(name, [*OPTIMIZERS])}")
+def check_member(member: Member, count: int, shape: Shape) -> None:
+    """Check that a member's rows and weights are those of a table of so many rows, and its start of this shape."""
+    for name, rows in (("fit", member.fit), ("stop", member.stop)):
+        if rows.dtype != torch.int64 or not 0 <= int(rows.min()) <= int(rows.max()) < count:
+            raise ValueError(f"`{name}` must hold int64 indices of rows in [0, {count}), got {rows}.")
+
+    if member.weights is not None and member.weights.shape != (count,):
+        raise ValueError(f"`weights` must be one per row of `x` ({count},), got {tuple(member.weights.shape)}.")
+    for name, rows in (("fit", member.fit), ("stop", member.stop)):
+        if member.weights is not None and not member.weights[rows].any():
+            raise ValueError(f"`weights` must be positive for at least one row of `{name}`, got zeros alone.")
+
+    if member.start is not None:
+        check_start(member.start, shape)
+
+
+def check_start(start: Fitted, shape: Shape) -> None:
+    """Check that a trained model is one of this shape."""
+    layers = [*pairwise(shape.sizes)]
+    weights, biases = ([tuple(tensor.shape) for tensor in part] for part in (start.weights, start.biases))
+    if weights != layers or biases != [(outs,) for _, outs in layers]:
+        raise ValueError(f"`start` must have layers {layers}, got weights {weights} and biases {biases}.")
+    if start.activation != shape.activation:
+        raise ValueError(f"`start` must be a model with {shape.activation}, got {start.activation}.")
+
+
+def check_options(shape: Shape, optimizer: str, keep: str, label_smoothing: float) -> None:
+    """Check the names, and that labels are smoothed only where there are labels, and only in part."""
+    for argument, name, known in (("optimizer", optimizer, [*OPTIMIZERS]), ("keep", keep, ["best", "last"])):
+        if name not in known:
+            raise ValueError(f"`{argument}` must be a known name, got {name!r}: {closest(name, known)}")
+    if not 0 <= label_smoothing < 1:
+        raise ValueError(f"`label_smoothing` must be in [0, 1), got {label_smoothing}.")
+    if label_smoothing > 0 and shape.task == "regression":
+        raise ValueError(f"`label_smoothing` must be 0 for regression, got {label_smoothing}.")
 
 
 def check_counts(**counts: int) -> None:

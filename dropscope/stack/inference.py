@@ -10,6 +10,7 @@ from dropscope.stack.shape import Fitted, Shape
 
 __all__ = ["forward", "to_sequential"]
 
+MODULES = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "silu": nn.SiLU}
 ROWS, MODELS = 256, 16  # so many rows of so many models stay in cache; outputs depend on neither
 
 
@@ -32,20 +33,21 @@ def forward(fitted: Sequence[Fitted], x: Tensor) -> Tensor:
     if x.dim() != 2 or x.shape[1] != len(fitted[0].weights[0]):
         raise ValueError(f"`x` must be (rows, {len(fitted[0].weights[0])}), got {tuple(x.shape)}.")
 
+    activation = fitted[0].activation
     models = [Parameters(model.weights, model.biases) for model in fitted]
-    classes = len(fitted[0].biases[-1])
-    result = x.new_empty(len(models), len(x), classes)
+    size = len(fitted[0].biases[-1])
+    result = x.new_empty(len(models), len(x), size)
     for start in range(0, len(models), MODELS):
         chunk = models[start : start + MODELS]
         stack = stacked(chunk if len(chunk) > 1 else chunk * 2, x.dtype, x.device)
         for rows, out in zip(x.split(ROWS), result[start : start + MODELS].split(ROWS, 1), strict=True):
             shared = pad_columns(rows).expand(len(stack.weights[0]), -1, -1)
-            out.copy_(outputs(stack, shared)[: len(chunk), :, :classes])
+            out.copy_(outputs(stack, shared, activation)[: len(chunk), :, :size])
     return result
 
 
 def to_sequential(fitted: Fitted, shape: Shape, p_input: float, p_hidden: float) -> nn.Sequential:
-    """Turn a trained model into plain torch layers: Linear, ReLU and Dropout.
+    """Turn a trained model into plain torch layers: Linear, activation and Dropout.
 
     For prediction the network is exact. In train mode its leading `nn.Dropout(p_input)` draws one mask per encoded
     column, where training drew one per table column.
@@ -65,6 +67,6 @@ def to_sequential(fitted: Fitted, shape: Shape, p_input: float, p_hidden: float)
         linear.load_state_dict({"weight": weight.T, "bias": bias})
         layers.append(linear)
         if layer < shape.depth:
-            layers.append(nn.ReLU())
+            layers.append(MODULES[shape.activation]())
             layers += [nn.Dropout(p_hidden)] if p_hidden > 0 else []
     return nn.Sequential(*layers).eval()

@@ -15,7 +15,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from dropscope.stack.shape import Shape
+from dropscope.stack.activations import ACTIVATIONS
+from dropscope.stack.shape import Activation, Shape
 
 __all__ = ["Parameters", "affine", "initial", "outputs", "pad_columns", "padded", "stacked"]
 
@@ -66,13 +67,22 @@ def pad_columns(x: Tensor) -> Tensor:
 
 
 def initial(shape: Shape, generator: torch.Generator) -> Parameters:
-    """Draw one model: He's normal weights and zero biases, in float64 whatever it will be trained in."""
+    """Draw one model's weights and set its biases to zero, in float64 whatever it will be trained in."""
+    draw = he if shape.initialisation == "he" else glorot
     layers = list(pairwise(shape.sizes))
-    weights = [
-        torch.randn(inputs, outs, dtype=torch.float64, generator=generator) * math.sqrt(2 / inputs)
-        for inputs, outs in layers
-    ]
-    return Parameters(weights, [torch.zeros(outs, dtype=torch.float64) for _, outs in layers])
+    biases = [torch.zeros(outs, dtype=torch.float64) for _, outs in layers]
+    return Parameters([draw(inputs, outs, generator) for inputs, outs in layers], biases)
+
+
+def he(inputs: int, outs: int, generator: torch.Generator) -> Tensor:
+    """Draw one layer's weights from He's normal law."""
+    return torch.randn(inputs, outs, dtype=torch.float64, generator=generator) * math.sqrt(2 / inputs)
+
+
+def glorot(inputs: int, outs: int, generator: torch.Generator) -> Tensor:
+    """Draw one layer's weights from Glorot's uniform law."""
+    uniform = torch.rand(inputs, outs, dtype=torch.float64, generator=generator)
+    return (2 * uniform - 1) * math.sqrt(6 / (inputs + outs))
 
 
 def stacked(models: Sequence[Parameters], dtype: torch.dtype, device: torch.device | str) -> Parameters:
@@ -98,9 +108,9 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor, out: Tensor | None = None) -
     return torch.baddbmm(bias, x, weight, out=out) if out is not None else torch.baddbmm(bias, x, weight)
 
 
-def outputs(parameters: Parameters, x: Tensor) -> Tensor:
+def outputs(parameters: Parameters, x: Tensor, activation: Activation) -> Tensor:
     """Run every model without dropout on its own padded rows; the outputs stay padded too."""
     *hidden, last = zip(parameters.weights, parameters.biases, strict=True)
     for weight, bias in hidden:
-        x = affine(x, weight, bias).relu_()
+        x = ACTIVATIONS[activation](affine(x, weight, bias))
     return affine(x, *last)

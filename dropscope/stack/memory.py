@@ -15,7 +15,8 @@ COPIES = 7  # of the parameters: themselves, gradients, two moments, the best ep
 
 
 def memory_per_model(shape: Shape, batch_size: int = 100, dtype: torch.dtype = torch.float32) -> int:
-    """Estimate the bytes that one model adds to a stack in training, its row indices aside.
+    """Estimate the bytes that one model adds to a stack in training, its row indices and sample weights
+    aside.
 
     Parameters with gradients, moments and best weights, activations and scratch of one batch and one tile of stop
     rows, and the masks drawn ahead.
@@ -34,6 +35,7 @@ def memory_per_model(shape: Shape, batch_size: int = 100, dtype: torch.dtype = t
     """
     sizes = [padded(size, dtype) for size in shape.sizes]
     parameters = sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))
-    activations = batch_size * (sum(sizes) + 2 * sizes[1]) + TILE * (sizes[0] + 2 * sizes[1])
+    slopes = 0 if shape.activation == "relu" else shape.depth + 1
+    activations = batch_size * (sum(sizes) + (2 + slopes) * sizes[1]) + TILE * (sizes[0] + 2 * sizes[1])
     masks = 2 * AHEAD * batch_size * (sizes[0] + shape.depth * sizes[1])
     return (COPIES * parameters + activations) * dtype.itemsize + masks

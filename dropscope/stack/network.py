@@ -5,28 +5,23 @@ Per layer l, with keep-masks m and scales s = 1 / (1 - p) of each model:
     a_0 = s_input m_0 x,    a_l = s_hidden m_l relu(a_{l-1} W_l + b_l),    z = a_depth W + b
 
 A mask is a select, not a product: what is dropped is 0 even where the value is infinite. Both relu and mask have
-derivative s where a_l > 0 and 0 elsewhere, so that the backward pass needs a_l alone.
+derivative s where a_l > 0 and 0 elsewhere, so that the backward pass needs a_l alone. Of the other activations the
+slopes are remembered, masked and scaled as the values are.
 """
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from dropscope.stack.activations import ACTIVATIONS
 from dropscope.stack.layout import Parameters, affine
+from dropscope.stack.losses import BatchLoss
 from dropscope.stack.noise import Step
 from dropscope.stack.shape import Shape
 
-__all__ = ["Network", "row_losses"]
+__all__ = ["Network"]
 
 # threshold_backward(value, gate, t) is value where gate > t, else 0: one pass on CPU, where torch.where takes many.
 select_ = torch.ops.aten.threshold_backward.grad_input
-
-
-def row_losses(z: Tensor, y: Tensor, shape: Shape) -> Tensor:
-    """The loss of every row: z (models, rows, outputs, perhaps padded), y (models, rows)."""
-    if shape.task == "regression":
-        return (z[..., 0] - y).square()
-    return -functional.log_softmax(z[..., : shape.outputs], 2).gather(2, y.unsqueeze(2)).squeeze(2)
 
 
 class Network:
@@ -35,15 +30,23 @@ class Network:
     Args:
         parameters: the stack's weights and biases, padded.
         shape: what the models share.
+        loss: the training loss.
         batch_size: rows per step.
         scale_input: 1 / (1 - p) of the inputs, one per model (models, 1, 1).
         scale_hidden: 1 / (1 - p) of the hidden units.
     """
 
     def __init__(
-        self, parameters: Parameters, shape: Shape, batch_size: int, scale_input: Tensor, scale_hidden: Tensor
+        self,
+        parameters: Parameters,
+        shape: Shape,
+        loss: BatchLoss,
+        batch_size: int,
+        scale_input: Tensor,
+        scale_hidden: Tensor,
     ) -> None:
         self.shape = shape
+        self.loss = loss
         self.batch_size = batch_size
         self.parameters = parameters
         self.gradients = parameters.zeros_like()
@@ -54,12 +57,15 @@ class Network:
         new = parameters.weights[0].new_empty
         self.activations = [new(models, batch_size, size) for size in (inputs, *[width] * shape.depth)]
         self.scratch = [new(models, batch_size, width) for _ in range(2)]
+        smooth = shape.activation != "relu"
+        self.slopes = [new(models, batch_size, width) if smooth else None for _ in range(shape.depth)]
 
     def select(self, models: Tensor) -> "Network":
         """Go on with some of the models."""
         return Network(
             self.parameters.select(models),
             self.shape,
+            self.loss.select(models),
             self.batch_size,
             self.scale_input.index_select(0, models),
             self.scale_hidden.index_select(0, models),
@@ -70,16 +76,14 @@ class Network:
 
         Args:
             x: all rows (rows, inputs), padded.
-            y: their targets (rows,).
+            y: their labels (rows,) or targets (rows, outputs), padded as the outputs are.
             noise: which rows and which units each model uses.
 
         Returns:
             The loss of each model, with dropout.
         """
-        z = self._forward(x, noise)
-        targets = y.index_select(0, noise.rows.view(-1)).view(noise.rows.shape)
-        losses = row_losses(z, targets, self.shape).mean(1)
-        self._backward(self._output_gradient(z, targets))
+        losses, gradient = self.loss(self._forward(x, noise), y, noise.rows)
+        self._backward(gradient)
         return losses
 
     def _forward(self, x: Tensor, noise: Step) -> Tensor:
@@ -87,20 +91,17 @@ class Network:
         torch.index_select(x, 0, noise.rows.view(-1), out=a.view(-1, a.shape[2]))
         select_(a, noise.inputs, 0, grad_input=a).mul_(self.scale_input)
 
-        layers = zip(self.parameters.weights, self.parameters.biases, self.activations[1:], noise.hidden, strict=False)
-        for weight, bias, out, keep in layers:
-            affine(a, weight, bias, out=out).relu_()
-            a = select_(out, keep, 0, grad_input=out).mul_(self.scale_hidden)
+        activate = ACTIVATIONS[self.shape.activation]
+        layers = zip(self.parameters.weights, self.parameters.biases, self.activations[1:], strict=False)
+        for (weight, bias, out), keep, slope in zip(layers, noise.hidden, self.slopes, strict=True):
+            activate(affine(a, weight, bias, out=out), slope)
+            a = self._drop(out, keep)
+            if slope is not None:
+                self._drop(slope, keep)
         return affine(a, self.parameters.weights[-1], self.parameters.biases[-1])
 
-    def _output_gradient(self, z: Tensor, y: Tensor) -> Tensor:
-        if self.shape.task == "regression":
-            return (z[..., 0] - y).mul_(2 / self.batch_size).unsqueeze(2)
-        g = torch.zeros_like(z)
-        classes = g[..., : self.shape.outputs]
-        classes.copy_(functional.softmax(z[..., : self.shape.outputs], 2))
-        classes.scatter_add_(2, y.unsqueeze(2), torch.full_like(y, -1, dtype=z.dtype).unsqueeze(2))
-        return g.div_(self.batch_size)
+    def _drop(self, values: Tensor, keep: Tensor) -> Tensor:
+        return select_(values, keep, 0, grad_input=values).mul_(self.scale_hidden)
 
     def _backward(self, g: Tensor) -> None:
         for layer in reversed(range(self.shape.depth + 1)):
@@ -116,4 +117,5 @@ class Network:
                 if layer > 0:
                     torch.bmm(g, weight.transpose(1, 2), out=out)
             if layer > 0:
-                g = select_(out, a, 0, grad_input=out).mul_(self.scale_hidden)
+                slope = self.slopes[layer - 1]  # None: a is positive where the unit was kept and active
+                g = self._drop(out, a) if slope is None else out.mul_(slope)

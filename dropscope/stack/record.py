@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from dropscope.stack.layout import Parameters, outputs
-from dropscope.stack.network import row_losses
-from dropscope.stack.shape import Fitted, Member, Shape
+from dropscope.stack.losses import row_losses
+from dropscope.stack.shape import Activation, Fitted, Member, Shape
+from dropscope.stack.weighting import row_weights
 
 __all__ = ["Record", "StopLoss"]
 
@@ -46,35 +47,40 @@ class Record:
             self.extended = extend and self.best_epoch > 0.9 * epochs
         return epoch < (2 * epochs if self.extended else epochs)
 
-    def fitted(self, best: Parameters) -> Fitted:
-        """Close the history with the weights of the best epoch."""
+    def fitted(self, kept: Parameters, activation: Activation) -> Fitted:
+        """Close the history with the weights to keep."""
         return Fitted(
-            weights=best.weights,
-            biases=best.biases,
+            weights=kept.weights,
+            biases=kept.biases,
             best_epoch=self.best_epoch,
             epochs=len(self.stop_curve),
             extended=self.extended,
             fit_curve=self.fit_curve,
             stop_curve=self.stop_curve,
             diverged=self.diverged,
+            activation=activation,
         )
 
 
 class StopLoss:
-    """The mean loss of every model on its own stop rows, without dropout."""
+    """The (weighted) mean loss of every model on its own stop rows, without dropout."""
 
-    def __init__(self, members: Sequence[Member], device: torch.device | str) -> None:
+    def __init__(self, members: Sequence[Member], x: Tensor) -> None:
         self.count = torch.tensor([len(member.stop) for member in members])
         tiles = -(-int(self.count.max()) // TILE)
         padding = [member.stop[:1].expand(tiles * TILE - len(member.stop)) for member in members]
         rows = torch.stack([torch.cat([member.stop, more]) for member, more in zip(members, padding, strict=True)])
-        self.rows = rows.to(device)
-        self.count = self.count.to(device)
+        self.rows = rows.to(x.device)
+        self.count = self.count.to(x.device)
+        weights = row_weights(members, [member.stop for member in members], x)
+        self.weights = None if weights is None else weights.gather(1, self.rows)
 
     def select(self, models: Tensor) -> None:
         """Keep only some models."""
         self.rows = self.rows.index_select(0, models)
         self.count = self.count.index_select(0, models)
+        if self.weights is not None:
+            self.weights = self.weights.index_select(0, models)
 
     def __call__(self, parameters: Parameters, x: Tensor, y: Tensor, shape: Shape) -> Tensor:
         """Return the losses (models,) in float64; a tile beyond a model's last row adds exactly zero."""
@@ -82,7 +88,9 @@ class StopLoss:
         for start in range(0, self.rows.shape[1], TILE):
             rows = self.rows[:, start : start + TILE]
             inputs = x.index_select(0, rows.reshape(-1)).view(*rows.shape, -1)
-            losses = row_losses(outputs(parameters, inputs), y[rows], shape)
+            losses = row_losses(outputs(parameters, inputs, shape.activation), y[rows], shape)
+            if self.weights is not None:
+                losses = losses * self.weights[:, start : start + TILE]
             own = torch.arange(start, start + TILE, device=x.device) < self.count.unsqueeze(1)
             total += torch.where(own, losses, 0).sum(1)
         return total / self.count

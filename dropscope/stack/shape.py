@@ -2,56 +2,67 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import Tensor
 
-__all__ = ["Fitted", "Member", "Shape"]
+__all__ = ["Activation", "Fitted", "Member", "Shape"]
+
+Task = Literal["regression", "classification"]
+Initialisation = Literal["he", "glorot"]
+Activation = Literal["relu", "gelu", "tanh", "silu"]
 
 
 @dataclass(frozen=True)
 class Shape:
     """What all models of a stack share: their inputs, layers and task.
 
-    Inverted dropout acts on the inputs (one draw per row and table column) and after every hidden ReLU. Weights
-    start from He's normal law, N(0, 2 / inputs of the layer), biases from zero.
+    Inverted dropout acts on the inputs (one draw per row and table column) and after every hidden activation. Biases
+    start from zero, weights from the law of the initialisation:
+
+        he: N(0, 2 / inputs of the layer),    glorot: U(-a, a) with a = sqrt(6 / (inputs + outputs of the layer)).
 
     Args:
         columns: for every encoded input column, the index of the table column it belongs to; encoded columns of one
             table column are dropped together.
-        outputs: 1 for regression, the number of classes for classification.
-        width: ReLU units in each hidden layer.
+        outputs: the numbers to predict in regression, the number of classes in classification.
+        width: units in each hidden layer.
         depth: hidden layers.
-        task: regression minimises the mean squared error, classification the cross-entropy of integer labels.
+        task: regression minimises the squared error, averaged over rows and outputs, classification the
+            cross-entropy of integer labels.
+        initialisation: the law that weights are drawn from.
+        activation: of the hidden layers.
 
     Raises:
-        ValueError: a size is below one, or the table columns are not numbered 0, 1, 2, ... without a gap.
+        ValueError: a size is below one, a name is unknown, or the table columns are not numbered 0, 1, 2, ... without
+            a gap.
 
     Example:
         >>> Shape(columns=(0, 1, 1), outputs=1, width=32, depth=2, task="regression").sizes
         (3, 32, 32, 1)
 
     Reference:
-        He, Zhang, Ren, Sun (2015), arXiv:1502.01852.
+        He, Zhang, Ren, Sun (2015), arXiv:1502.01852; Glorot, Bengio (2010), AISTATS, PMLR 9:249-256.
     """
 
     columns: tuple[int, ...]
     outputs: int
     width: int
     depth: int
-    task: Literal["regression", "classification"]
+    task: Task
+    initialisation: Initialisation = "he"
+    activation: Activation = "relu"
 
     def __post_init__(self) -> None:
         if sorted(set(self.columns)) != list(range(len(set(self.columns)))) or not self.columns:
             raise ValueError(f"`columns` must use every index 0, 1, 2, ... without a gap, got {self.columns}.")
-        if self.task not in ("regression", "classification"):
-            raise ValueError(f"`task` must be regression or classification, got {self.task!r}.")
+        for name, known in {"task": Task, "initialisation": Initialisation, "activation": Activation}.items():
+            if getattr(self, name) not in get_args(known):
+                raise ValueError(f"`{name}` must be {' or '.join(get_args(known))}, got {getattr(self, name)!r}.")
         fewest = {"width": 1, "depth": 1, "outputs": 1 if self.task == "regression" else 2}
         for name, least in fewest.items():
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` must be at least {least}, got {getattr(self, name)}.")
-        if self.task == "regression" and self.outputs != 1:
-            raise ValueError(f"`outputs` must be 1 for regression, got {self.outputs}.")
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -77,6 +88,11 @@ class Member:
         mask_seed: of the masks.
         fit: indices (int64) of the rows to train on.
         stop: indices (int64) of the rows that choose the best epoch.
+        weights: how much each row of the table counts (rows,), at least 0; by default all count the same. The
+            training loss of a batch is sum(w l) / batch size with w scaled to a mean of one over `fit`, the stop loss
+            sum(w l) / sum(w). A row of weight 0 is left out of the batches.
+        start: the trained model whose weights and biases to begin with, instead of drawn ones; the order of batches
+            is that of `seed` all the same.
 
     Raises:
         ValueError: a number outside its range, or no rows.
@@ -90,6 +106,8 @@ class Member:
     mask_seed: int
     fit: Tensor
     stop: Tensor
+    weights: Tensor | None = None
+    start: "Fitted | None" = None
 
     def __post_init__(self) -> None:
         for name in ("p_input", "p_hidden"):
@@ -102,22 +120,25 @@ class Member:
         for name in ("fit", "stop"):
             if getattr(self, name).dim() != 1 or not len(getattr(self, name)):
                 raise ValueError(f"`{name}` must be a list of at least one row index, got {getattr(self, name)}.")
+        if self.weights is not None and not (self.weights.isfinite() & (self.weights >= 0)).all():
+            raise ValueError(f"`weights` must be at least 0 and finite, got {self.weights}.")
 
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """One trained model: its weights at the best epoch and how it got there.
+    """One trained model: its weights at the best epoch, or at the last if asked for, and how it got there.
 
     Args:
         weights: one tensor (inputs, outputs) per layer.
         biases: one tensor (outputs,) per layer.
-        best_epoch: the epoch of lowest stop loss, counted from 1 and the earliest among equals; 0 if there was none,
-            and the weights are then the initial ones.
+        best_epoch: the epoch of lowest stop loss, counted from 1 and the earliest among equals, whichever epoch's
+            weights were kept; 0 if there was none, and the best weights are then the initial ones.
         epochs: epochs run.
         extended: the best epoch lay in the last 10 % of the budget, so that training went on.
         fit_curve: the training loss per epoch, with dropout, averaged over the epoch's batches.
         stop_curve: the loss on the stop rows per epoch, without dropout.
         diverged: a loss was not finite; training ended there and the last entry of the curves may be inf or nan.
+        activation: of the hidden layers.
     """
 
     weights: list[Tensor]
@@ -128,3 +149,4 @@ class Fitted:
     fit_curve: list[float]
     stop_curve: list[float]
     diverged: bool
+    activation: Activation = "relu"

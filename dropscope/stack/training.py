@@ -1,18 +1,20 @@
 """The training loop of a stack: every model trains on its own terms and leaves when it is done."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Generator, Tensor
 
-from dropscope.stack.checks import check_counts, check_optimizer, check_rows, epoch_length
-from dropscope.stack.layout import initial, outputs, pad_columns, stacked
+from dropscope.stack.checks import check_counts, check_options, check_rows, epoch_length
+from dropscope.stack.layout import Parameters, initial, outputs, pad_columns, stacked
+from dropscope.stack.losses import BatchLoss
 from dropscope.stack.network import Network
 from dropscope.stack.noise import Batches, Noise
 from dropscope.stack.optimizer import StackOptimizer
 from dropscope.stack.record import Record, StopLoss
 from dropscope.stack.shape import Fitted, Member, Shape
+from dropscope.stack.weighting import counting_rows, row_weights
 
 __all__ = ["train"]
 
@@ -25,16 +27,24 @@ class Stack:
     """
 
     def __init__(
-        self, x: Tensor, y: Tensor, members: Sequence[Member], shape: Shape, optimizer: str, batch_size: int
+        self,
+        x: Tensor,
+        y: Tensor,
+        members: Sequence[Member],
+        shape: Shape,
+        optimizer: str,
+        batch_size: int,
+        label_smoothing: float,
     ) -> None:
         order = sorted(range(len(members)), key=lambda i: (members[i].lr, members[i].weight_decay))
         self.models: list[int | None] = [*order] if len(order) > 1 else [0, None]
-        stack = [members[i] for i in (order if len(order) > 1 else [0, 0])]
+        stack = [counting_rows(members[i]) for i in (order if len(order) > 1 else [0, 0])]
         generators = [Generator().manual_seed(member.seed) for member in stack]
-        parameters = stacked([initial(shape, generator) for generator in generators], x.dtype, x.device)
+        starts = [beginning(member, shape, generator) for member, generator in zip(stack, generators, strict=True)]
+        parameters = stacked(starts, x.dtype, x.device)
 
         self.x = pad_columns(x)
-        self.y = y.reshape(-1)
+        self.y = targets(y, x, shape)
         self.shape = shape
         batches = [Batches(member.fit, generator) for member, generator in zip(stack, generators, strict=True)]
         self.noise = Noise(stack, batches, shape, batch_size, x.dtype)
@@ -42,10 +52,12 @@ class Stack:
             x.new_tensor([1 / (1 - p) for p in places]).view(-1, 1, 1)
             for places in zip(*((member.p_input, member.p_hidden) for member in stack), strict=True)
         ]
-        self.network = Network(parameters, shape, batch_size, *scales)
+        weights = row_weights(stack, [member.fit for member in stack], x)
+        loss = BatchLoss(shape, weights, label_smoothing)
+        self.network = Network(parameters, shape, loss, batch_size, *scales)
         settings = [(member.lr, member.weight_decay) for member in stack]
         self.optimizer = StackOptimizer(optimizer, parameters.tensors(), self.network.gradients.tensors(), settings)
-        self.stop_loss = StopLoss(stack, x.device)
+        self.stop_loss = StopLoss(stack, x)
         self.best = parameters.select(torch.arange(len(stack), device=x.device))
 
     def epoch(self, steps: int) -> tuple[list[float], list[float]]:
@@ -79,11 +91,32 @@ class Stack:
         self.stop_loss.select(index)
         self.best = self.best.select(index)
 
+    def kept(self, place: int, keep: str) -> Parameters:
+        """Copy the best or the last weights of the model at this place."""
+        parameters = self.best if keep == "best" else self.network.parameters
+        return parameters.single(place, self.shape.sizes)
+
     def predict(self, x: Tensor) -> Tensor:
         """Outputs (models, rows, outputs) of the recorded models on shared rows, without dropout."""
         shared = pad_columns(x.to(self.x)).expand(len(self.models), -1, -1)
         recorded = [place for place, model in enumerate(self.models) if model is not None]
-        return outputs(self.network.parameters, shared)[recorded, :, : self.shape.outputs]
+        return outputs(self.network.parameters, shared, self.shape.activation)[recorded, :, : self.shape.outputs]
+
+
+def beginning(member: Member, shape: Shape, generator: Generator) -> Parameters:
+    """What a model begins with; a start is drawn in any case, so that the batches to come are the same."""
+    drawn = initial(shape, generator)
+    if member.start is None:
+        return drawn
+    weights, biases = ([tensor.double() for tensor in part] for part in (member.start.weights, member.start.biases))
+    return Parameters(weights, biases)
+
+
+def targets(y: Tensor, x: Tensor, shape: Shape) -> Tensor:
+    """Put labels, or targets padded like the outputs they are compared with, where the inputs are."""
+    if shape.task == "classification":
+        return y.to(x.device)
+    return y.to(x) if shape.outputs == 1 else pad_columns(y.to(x))
 
 
 @torch.no_grad()
@@ -99,6 +132,8 @@ def train(
     steps_per_epoch: int | None = None,
     patience: int = 15,
     extend: bool = True,
+    keep: Literal["best", "last"] = "best",
+    label_smoothing: float = 0.0,
     device: torch.device | str = "cpu",
     probe: Callable[[int, Callable[[Tensor], Tensor], list[int]], Any] | None = None,
     probe_epochs: Sequence[int] = (),
@@ -112,15 +147,21 @@ def train(
 
     Args:
         x: inputs (rows, encoded columns); their dtype is the dtype of everything.
-        y: targets (rows, 1), or integer labels (rows,).
+        y: targets (rows, outputs), or integer labels (rows,).
         members: the models; they may use different rows of `x`.
         shape: what they share.
         epochs: the budget of every model.
         optimizer: adamw, adam or sgd (with momentum 0.9).
         batch_size: rows per step.
-        steps_per_epoch: by default fit rows // batch size, if all members have equally many.
+        steps_per_epoch: by default fit rows // batch size, if all members have equally many (those of weight 0
+            included).
         patience: epochs without improvement after which a model leaves.
         extend: whether a model whose best epoch lies in the last 10 % of the budget goes on to twice the budget.
+        keep: best keeps the weights of the epoch of lowest stop loss. last keeps those of the last epoch, even
+            of a model that diverged, and never extends; with a patience of at least `epochs` the stop rows then have
+            no influence on them.
+        label_smoothing: the share of a label, in [0, 1), that all classes get alike in the training loss; the stop
+            loss is not smoothed.
         device: where to compute; random numbers are always drawn on the CPU.
         probe: called as probe(epoch, forward, indices) with the models still in training: forward(x) gives their
             outputs (models, rows, outputs) without dropout, indices their positions in `members`.
@@ -145,11 +186,10 @@ def train(
         True
     """
     check_rows(x, y, members, shape)
-    check_optimizer(optimizer)
+    check_options(shape, optimizer, keep, label_smoothing)
     check_counts(epochs=epochs, batch_size=batch_size, patience=patience)
     steps = epoch_length(members, batch_size, steps_per_epoch)
-    targets = y.to(device, x.dtype) if shape.task == "regression" else y.to(device)
-    stack = Stack(x.to(device), targets, members, shape, optimizer, batch_size)
+    stack = Stack(x.to(device), y, members, shape, optimizer, batch_size, label_smoothing)
     records = [Record() for _ in members]
     results: dict[int, Fitted] = {}
 
@@ -166,10 +206,10 @@ def train(
 
         going_on = []
         for place, i in enumerate(stack.models):
-            if i is not None and records[i].goes_on(epochs, patience, extend):
+            if i is not None and records[i].goes_on(epochs, patience, extend and keep == "best"):
                 going_on.append(place)
             elif i is not None:
-                results[i] = records[i].fitted(stack.best.single(place, shape.sizes))
+                results[i] = records[i].fitted(stack.kept(place, keep), shape.activation)
         if going_on and len(going_on) < len(indices):
             stack.shrink(going_on)
         if on_epoch is not None:

@@ -5,9 +5,11 @@ import torch
 from dropscope.stack import Shape
 
 
-def shape(outputs=1, width=16, depth=2, columns=(0, 1, 2, 3, 4)):
-    """A shape whose task follows from its outputs."""
-    return Shape(columns, outputs, width, depth, "regression" if outputs == 1 else "classification")
+def shape(outputs=1, width=16, depth=2, columns=(0, 1, 2, 3, 4), task=None, **options):
+    """A shape whose task follows from its outputs, unless it is given."""
+    return Shape(
+        columns, outputs, width, depth, task or ("regression" if outputs == 1 else "classification"), **options
+    )
 
 
 def table(shape, generator, dtype=torch.float64):
@@ -15,13 +17,13 @@ def table(shape, generator, dtype=torch.float64):
     x = torch.randn(200, len(shape.columns), dtype=dtype, generator=generator)
     signal = x[:, :1] * x[:, 1:2] + x[:, 2:3]
     if shape.task == "regression":
-        return x, signal + 0.3 * torch.randn(200, 1, dtype=dtype, generator=generator)
+        return x, signal + 0.3 * torch.randn(200, shape.outputs, dtype=dtype, generator=generator)
     return x, (signal[:, 0] * 2).round().long().remainder(shape.outputs)
 
 
 def same(first, second):
     """Whether two trained models agree in every bit and every record."""
-    records = ("best_epoch", "epochs", "extended", "fit_curve", "stop_curve", "diverged")
+    records = ("best_epoch", "epochs", "extended", "activation", "fit_curve", "stop_curve", "diverged")
     tensors = zip([*first.weights, *first.biases], [*second.weights, *second.biases], strict=True)
     return all(torch.equal(a, b) for a, b in tensors) and all(
         getattr(first, name) == getattr(second, name) for name in records

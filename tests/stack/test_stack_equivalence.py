@@ -1,77 +1,29 @@
 """A stack of models is those models: gradients against autograd, 50 steps against plain torch."""
 
+from itertools import pairwise
+
 import pytest
 import torch
+from plain_torch import MODULES, OPTIMIZERS, losses_of, plain_training
 from small_tables import shape, table
 from torch import nn
-from torch.nn import functional
 
 from dropscope.stack import train
 from dropscope.stack.layout import initial, outputs, pad_columns, stacked
-from dropscope.stack.network import Network, row_losses
-from dropscope.stack.noise import Batches, Noise, Step
+from dropscope.stack.losses import BatchLoss
+from dropscope.stack.network import Network
+from dropscope.stack.noise import Step
 
-OPTIMIZERS = {
-    "adamw": torch.optim.AdamW,
-    "adam": torch.optim.Adam,
-    "sgd": lambda parameters, **options: torch.optim.SGD(parameters, momentum=0.9, **options),
-}
 STEPS, BATCH = 50, 20
+TASKS = [("regression", 1), ("regression", 2), ("regression", 9), ("classification", 3)]
 
 
-def plain_network(member, shape):
-    """The member as an nn.Sequential with its initial weights, and the stream of its batches."""
-    generator = torch.Generator().manual_seed(member.seed)
-    start = initial(shape, generator)
-    layers = []
-    for weight, bias in zip(start.weights, start.biases, strict=True):
-        linear = nn.Linear(*weight.shape, dtype=torch.float64)
-        linear.load_state_dict({"weight": weight.T, "bias": bias})
-        layers += [linear, nn.ReLU()]
-    return nn.Sequential(*layers[:-1]), Batches(member.fit, generator)
-
-
-def plain_training(x, y, member, shape, optimizer):
-    """Train one member the plain way, with the very batches and masks it has in a stack."""
-    network, batches = plain_network(member, shape)
-    noise = Noise([member], [batches], shape, BATCH, x.dtype)
-    descent = OPTIMIZERS[optimizer](network.parameters(), lr=member.lr, weight_decay=member.weight_decay)
-    loss_of = functional.mse_loss if shape.task == "regression" else functional.cross_entropy
-    losses = []
-    for _ in range(STEPS):
-        step = noise.step("cpu")
-        h = x[step.rows[0]] * step.inputs[0, :, : x.shape[1]] / (1 - member.p_input)
-        hidden = iter(step.hidden)
-        for layer in network:
-            h = layer(h)
-            if isinstance(layer, nn.ReLU):
-                h = h * next(hidden)[0, :, : shape.width] / (1 - member.p_hidden)
-        losses.append(loss_of(h, y[step.rows[0]]))
-        descent.zero_grad()
-        losses[-1].backward()
-        descent.step()
-    return network, torch.stack(losses).mean().item(), loss_of(network(x[member.stop]), y[member.stop]).item()
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("outputs", [1, 3])
-@pytest.mark.parametrize("columns", [(0, 1, 2, 3, 4), (0, 1, 1, 2, 2)])
-def test_a_stack_equals_plain_sequential_trainings_over_fifty_steps(
-    optimizer, outputs, columns, make_member, generator
-):
-    form = shape(outputs, width=13, depth=3, columns=columns)
-    x, y = table(form, generator)
-    rates = [(0.0, 0.0), (0.25, 0.5), (0.1, 0.0), (0.0, 0.3), (0.003, 0.6)]
-    members = [
-        make_member(p_input=p_input, p_hidden=p_hidden, lr=[1e-3, 1e-4][i % 2], weight_decay=[0, 0.1, 0.01][i % 3])
-        for i, (p_input, p_hidden) in enumerate(rates)
-    ]
-
+def assert_equal_to_plain_trainings(x, y, members, form, optimizer="adamw", smoothing=0.0):
+    """Compare weights and losses of a stack after 50 steps with those of plain trainings."""
     options = {"optimizer": optimizer, "batch_size": BATCH, "steps_per_epoch": STEPS, "extend": False}
-    fitted = train(x, y, members, form, epochs=1, **options)
-
+    fitted = train(x, y, members, form, epochs=1, label_smoothing=smoothing, **options)
     for member, model in zip(members, fitted, strict=True):
-        network, fit_loss, stop_loss = plain_training(x, y, member, form, optimizer)
+        network, fit_loss, stop_loss = plain_training(x, y, member, form, optimizer, STEPS, BATCH, smoothing)
         linears = [layer for layer in network if isinstance(layer, nn.Linear)]
         for linear, weight, bias in zip(linears, model.weights, model.biases, strict=True):
             torch.testing.assert_close(weight, linear.weight.detach().T, rtol=0, atol=1e-10)
@@ -80,34 +32,86 @@ def test_a_stack_equals_plain_sequential_trainings_over_fifty_steps(
         assert model.stop_curve == pytest.approx([stop_loss], abs=1e-10)
 
 
-@pytest.mark.parametrize("outputs_", [1, 3])
-@pytest.mark.parametrize("width", [8, 13])
-def test_the_gradients_are_those_of_autograd(outputs_, width, generator):
-    form = shape(outputs_, width=width, depth=3)
+def different_members(make_member, **options):
+    """Five members with different rates, learning rates and weight decays."""
+    rates = [(0.0, 0.0), (0.25, 0.5), (0.1, 0.0), (0.0, 0.3), (0.003, 0.6)]
+    return [
+        make_member(
+            p_input=p_input, p_hidden=p_hidden, lr=[1e-3, 1e-4][i % 2], weight_decay=[0, 0.1, 0.01][i % 3], **options
+        )
+        for i, (p_input, p_hidden) in enumerate(rates)
+    ]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(("task", "outputs"), TASKS)
+@pytest.mark.parametrize("columns", [(0, 1, 2, 3, 4), (0, 1, 1, 2, 2)])
+def test_a_stack_equals_plain_sequential_trainings_over_fifty_steps(
+    optimizer, task, outputs, columns, make_member, generator
+):
+    form = shape(outputs, width=13, depth=3, columns=columns, task=task)
+    x, y = table(form, generator)
+    assert_equal_to_plain_trainings(x, y, different_members(make_member), form, optimizer)
+
+
+@pytest.mark.parametrize(("task", "outputs"), TASKS)
+def test_weighted_members_equal_plain_weighted_trainings(task, outputs, make_member, generator):
+    form = shape(outputs, width=13, task=task)
+    x, y = table(form, generator)
+    weights = torch.rand(3, 200, dtype=torch.float64, generator=generator) * torch.tensor([[1e-9], [1.0], [1e9]])
+    weights[:, torch.randperm(200, generator=generator)[:40]] = 0
+    weighted = [make_member(weights=line, p_hidden=0.3, lr=1e-3) for line in weights]
+    counts = make_member(weights=torch.randint(4, (200,), generator=generator), p_input=0.2)
+    assert_equal_to_plain_trainings(x, y, [*weighted, counts, make_member()], form)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "tanh", "silu"])
+@pytest.mark.parametrize(("task", "outputs"), [("regression", 1), ("classification", 3)])
+def test_other_activations_equal_plain_trainings(activation, task, outputs, make_member, generator):
+    form = shape(outputs, width=13, task=task, activation=activation, initialisation="glorot")
+    x, y = table(form, generator)
+    assert_equal_to_plain_trainings(x, y, different_members(make_member), form)
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.9])
+def test_smoothed_labels_equal_plain_trainings(smoothing, make_member, generator):
+    form = shape(3, width=13)
+    x, y = table(form, generator)
+    members = [*different_members(make_member), make_member(weights=torch.rand(200, generator=generator))]
+    assert_equal_to_plain_trainings(x, y, members, form, smoothing=smoothing)
+
+
+@pytest.mark.parametrize("activation", MODULES)
+@pytest.mark.parametrize(("task", "outputs_"), TASKS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_gradients_are_those_of_autograd(activation, task, outputs_, weighted, generator):
+    form = shape(outputs_, width=13, depth=3, task=task, activation=activation)
     x, y = table(form, generator)
     models, batch = 4, 30
     parameters = stacked([initial(form, generator) for _ in range(models)], torch.float64, "cpu")
-    for bias in parameters.biases[:-1]:
-        bias.normal_(generator=generator)
+    for bias, (_, outs) in zip(parameters.biases, pairwise(form.sizes), strict=True):
+        bias[..., :outs].normal_(generator=generator)
+    weights = torch.rand(models, 200, dtype=torch.float64, generator=generator) if weighted else None
+    smoothing = 0.2 if task == "classification" else 0.0
     p_input, p_hidden = torch.rand(2, models, 1, 1, dtype=torch.float64, generator=generator) * 0.8
-    network = Network(parameters, form, batch, 1 / (1 - p_input), 1 / (1 - p_hidden))
+    loss = BatchLoss(form, weights, smoothing)
+    network = Network(parameters, form, loss, batch, 1 / (1 - p_input), 1 / (1 - p_hidden))
     sizes = [activation.shape[2] for activation in network.activations]
     masks = [torch.randint(2, (models, batch, size), dtype=torch.int8, generator=generator) for size in sizes]
     rows = torch.randint(200, (models, batch), generator=generator)
-    losses = network.step(pad_columns(x), y.view(-1), Step(rows, masks[0], masks[1:]))
+    targets = pad_columns(y) if task == "regression" and outputs_ > 1 else y
+    losses = network.step(pad_columns(x), targets, Step(rows, masks[0], masks[1:]))
 
     for tensor in parameters.tensors():
         tensor.requires_grad_()
     a = pad_columns(x)[rows] * masks[0] / (1 - p_input)
-    layers = zip(parameters.weights, parameters.biases, masks[1:], strict=False)
-    for weight, bias, mask in layers:
-        a = torch.relu(a @ weight + bias) * mask / (1 - p_hidden)
+    for weight, bias, mask in zip(parameters.weights, parameters.biases, masks[1:], strict=False):
+        a = MODULES[activation]()(a @ weight + bias) * mask / (1 - p_hidden)
     last = parameters.weights[-1]
-    z = (
-        a @ (last.transpose(1, 2) if outputs_ == 1 else last)
-        + parameters.biases[-1][..., : 1 if outputs_ == 1 else None]
-    )
-    expected = row_losses(z, y.view(-1)[rows], form).mean(1)
+    z = (a @ (last.transpose(1, 2) if outputs_ == 1 else last[..., :outputs_])) + parameters.biases[-1][..., :outputs_]
+    chosen = zip(z, rows, strict=True)
+    expected = torch.stack([losses_of(own, y[batch], smoothing) for own, batch in chosen])
+    expected = (expected * (weights.gather(1, rows) if weighted else 1)).mean(1)
     expected.sum().backward()
 
     torch.testing.assert_close(losses, expected.detach(), rtol=1e-12, atol=1e-12)
@@ -141,7 +145,7 @@ def test_the_outputs_of_a_padded_stack_are_those_of_its_models(generator):
     form = shape(3, width=13)
     models = [initial(form, generator) for _ in range(3)]
     x = torch.randn(7, 5, dtype=torch.float64, generator=generator)
-    z = outputs(stacked(models, torch.float64, "cpu"), pad_columns(x).expand(3, -1, -1))
+    z = outputs(stacked(models, torch.float64, "cpu"), pad_columns(x).expand(3, -1, -1), "relu")
     for model, found in zip(models, z, strict=True):
         h = torch.relu(x @ model.weights[0] + model.biases[0])
         h = torch.relu(h @ model.weights[1] + model.biases[1])

@@ -1,5 +1,7 @@
 """A model's numbers are the same bit for bit whichever models it is trained with, and on however many threads."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from small_tables import same, shape, table
@@ -47,10 +49,13 @@ def test_records_do_not_depend_on_batch_mates(outputs, width, batch, dtype, make
         assert all(same(a, b) for a, b in zip(together, other, strict=True))
 
 
-@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize(
+    ("task", "outputs", "activation"),
+    [("regression", 1, "relu"), ("classification", 3, "relu"), ("regression", 3, "gelu"), ("regression", 70, "silu")],
+)
 @pytest.mark.parametrize("width", [64, 77])
-def test_records_do_not_depend_on_threads(outputs, width, make_member, generator):
-    form = shape(outputs, width)
+def test_records_do_not_depend_on_threads(task, outputs, activation, width, make_member, generator):
+    form = shape(outputs, width, task=task, activation=activation)
     x, y = table(form, generator, torch.float32)
     # Large enough that every kernel is split between threads.
     models = [make_member(p_input=p / 3, p_hidden=p) for p in (0.0, 0.1, 0.25, 0.3, 0.5, 0.7)]
@@ -60,6 +65,40 @@ def test_records_do_not_depend_on_threads(outputs, width, make_member, generator
     torch.set_num_threads(2)
     two_threads = train(x, y, models, form, **options)
     assert all(same(a, b) for a, b in zip(one_thread, two_threads, strict=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("activation", ["relu", "gelu", "tanh", "silu"])
+@pytest.mark.parametrize(("task", "outputs", "batch"), [("regression", 5, 7), ("regression", 1, 33)])
+def test_weights_starts_and_other_activations_leave_the_neighbours_as_they_are(
+    task, outputs, batch, activation, dtype, make_member, generator
+):
+    form = shape(outputs, width=13, task=task, activation=activation, initialisation="glorot")
+    x, y = table(form, generator, dtype)
+    options = {"epochs": 6, "batch_size": batch, "steps_per_epoch": 3, "patience": 2}
+    start = train(x, y, [make_member()], form, **options)[0]
+    weights = torch.rand(200, generator=generator) * torch.randint(2, (200,), generator=generator)
+    everyone = [
+        replace(member, weights=weights if i in (1, 2, 5) else None, start=start if i in (0, 2, 6) else None)
+        for i, member in enumerate(members(make_member))
+    ]
+
+    together = train(x, y, everyone, form, **options)
+    reverse = train(x, y, everyone[::-1], form, **options)[::-1]
+    alone = [train(x, y, [member], form, **options)[0] for member in everyone]
+    for other in (reverse, alone):
+        assert all(same(a, b) for a, b in zip(together, other, strict=True))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_smoothed_and_weighted_classification_does_not_depend_on_batch_mates(smoothing, make_member, generator):
+    form = shape(11, width=13)
+    x, y = table(form, generator, torch.float32)
+    everyone = [make_member(weights=w) for w in (None, torch.rand(200, generator=generator), None)]
+    options = {"epochs": 3, "batch_size": 9, "label_smoothing": smoothing, "extend": False}
+    together = train(x, y, everyone, form, **options)
+    for member, model in zip(everyone, together, strict=True):
+        assert same(model, train(x, y, [member], form, **options)[0])
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
@@ -92,9 +131,12 @@ def test_the_last_model_in_a_stack_goes_on_as_before(make_member, generator):
     assert same(last, train(x, y, stays, form, **options)[0])
 
 
-@pytest.mark.parametrize("outputs", [1, 3])
-def test_forward_does_not_depend_on_batch_mates(outputs, make_member, generator):
-    form = shape(outputs, width=33)
+@pytest.mark.parametrize(
+    ("task", "outputs", "activation"),
+    [("regression", 1, "relu"), ("classification", 3, "relu"), ("regression", 3, "silu"), ("regression", 1, "gelu")],
+)
+def test_forward_does_not_depend_on_batch_mates(task, outputs, activation, make_member, generator):
+    form = shape(outputs, width=33, task=task, activation=activation)
     x, y = table(form, generator, torch.float32)
     fitted = train(x, y, [make_member() for _ in range(19)], form, epochs=1, batch_size=20, extend=False)
     rows = torch.randn(1000, 5, generator=generator)

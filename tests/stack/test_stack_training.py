@@ -136,19 +136,24 @@ def test_probe_and_progress_see_the_models_in_training(make_member, generator):
                 torch.testing.assert_close(outputs[place], forward([fitted[i]], x[:9])[0], rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("activation", ["relu", "gelu", "tanh", "silu"])
 @pytest.mark.parametrize(("outputs", "p_input", "p_hidden", "layers"), [(1, 0.1, 0.5, 8), (3, 0.0, 0.0, 5)])
-def test_the_plain_network_gives_the_same_outputs(outputs, p_input, p_hidden, layers, make_member, generator):
-    form = shape(outputs, columns=(0, 1, 1, 2, 2))
-    x, y = table(form, generator, torch.float32)
+@pytest.mark.parametrize("task", ["regression", None])
+def test_the_plain_network_gives_the_same_outputs(
+    task, outputs, p_input, p_hidden, layers, activation, make_member, generator
+):
+    form = shape(outputs, columns=(0, 1, 1, 2, 2), task=task, activation=activation)
+    x, y = table(form, generator)
     fitted = train(x, y, [make_member(), make_member()], form, epochs=1, **OPTIONS)
     network = to_sequential(fitted[1], form, p_input, p_hidden)
     assert len(network) == layers
-    torch.testing.assert_close(network(x), forward(fitted, x)[1], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(network(x), forward(fitted, x)[1], rtol=1e-12, atol=1e-12)
 
 
 def test_memory_grows_with_the_model():
     small, large = (memory_per_model(shape(width=width)) for width in (32, 128))
     assert 100_000 < small < large < 10_000_000
+    assert small < memory_per_model(shape(width=32, activation="gelu")) < 2 * small
 
 
 @pytest.mark.parametrize(
@@ -159,6 +164,9 @@ def test_memory_grows_with_the_model():
         ({"p_hidden": math.nan}, "`p_hidden` must be in"),
         ({"lr": 0.0}, "`lr` must be positive"),
         ({"weight_decay": -1.0}, "`weight_decay` must be at least 0"),
+        ({"weights": torch.tensor([1.0, -1.0])}, "`weights` must be at least 0 and finite"),
+        ({"weights": torch.tensor([1.0, math.inf])}, "`weights` must be at least 0 and finite"),
+        ({"weights": torch.tensor([1.0, math.nan])}, "`weights` must be at least 0 and finite"),
         ({"fit": torch.tensor([], dtype=torch.int64)}, "`fit` must be a list of at least one row"),
         ({"stop": torch.tensor([], dtype=torch.int64)}, "`stop` must be a list of at least one row"),
     ],
@@ -175,7 +183,9 @@ def test_a_bad_member_is_one_clear_line(change, message, make_member):
         ({"columns": ()}, "`columns` must use every index"),
         ({"width": 0}, "`width` must be at least 1"),
         ({"depth": 0}, "`depth` must be at least 1"),
-        ({"outputs": 2}, "`outputs` must be 1 for regression"),
+        ({"outputs": 0}, "`outputs` must be at least 1"),
+        ({"initialisation": "xavier"}, "`initialisation` must be he or glorot"),
+        ({"activation": "elu"}, "`activation` must be relu or gelu or tanh or silu"),
         ({"task": "ranking"}, "`task` must be regression or classification"),
         ({"task": "classification"}, "`outputs` must be at least 2"),
     ],
@@ -190,6 +200,9 @@ def test_a_bad_shape_is_one_clear_line(change, message):
     ("change", "error", "message"),
     [
         ({"optimizer": "adamm"}, ValueError, "did you mean `adam`"),
+        ({"keep": "lst"}, ValueError, "did you mean `last`"),
+        ({"label_smoothing": 1.0}, ValueError, r"`label_smoothing` must be in \[0, 1\)"),
+        ({"label_smoothing": 0.1}, ValueError, "`label_smoothing` must be 0 for regression"),
         ({"batch_size": 0}, ValueError, "`batch_size` must be at least 1"),
         ({"epochs": 0}, ValueError, "`epochs` must be at least 1"),
         ({"patience": 0}, ValueError, "`patience` must be at least 1"),
@@ -199,6 +212,7 @@ def test_a_bad_shape_is_one_clear_line(change, message):
         ({"x": torch.zeros(200, 5, dtype=torch.float16)}, TypeError, "`x` must be float32 or float64"),
         ({"x": torch.zeros(150, 5)}, ValueError, "`y` must have as many rows"),
         ({"y": torch.zeros(200)}, ValueError, "`y` must be float of shape"),
+        ({"y": torch.zeros(200, 2)}, ValueError, "`y` must be float of shape"),
         ({"y": torch.zeros(200, 1, dtype=torch.int64)}, ValueError, "`y` must be float of shape"),
     ],
 )
