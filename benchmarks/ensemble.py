@@ -9,6 +9,7 @@ Transformer of Hugging Face where transformers is.
 
 import argparse
 import importlib.util
+import statistics
 import subprocess
 import sys
 import time
@@ -128,10 +129,11 @@ def speed(name: str, repeats: int) -> dict[str, Any]:
 
 
 def peak(name: str, passes: int) -> float:
-    """Peak memory of a fresh process that predicts, in MiB over what it held before."""
+    """Peak memory of a fresh process that predicts, in MiB over what it held before: the median of five."""
     code = f"import ensemble; print(ensemble.grown({name!r}, {passes}))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=sys.path[0], capture_output=True, text=True, check=True)
-    return float(done.stdout)
+    command = [sys.executable, "-c", code]
+    runs = [subprocess.run(command, cwd=sys.path[0], capture_output=True, text=True, check=True) for _ in range(5)]
+    return statistics.median(float(run.stdout) for run in runs)
 
 
 def grown(name: str, passes: int) -> float:

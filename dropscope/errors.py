@@ -5,6 +5,7 @@
     ├── StoreConflict      a store that belongs to another study, another version or another running process
     ├── NoDropoutFound     a model in which nothing is dropped (also a ValueError)
     ├── UnsupportedModule  a part of a network for which no rule is known
+    ├── MissingData        a data set that is not shipped cannot be had (also an OSError)
     └── MissingExtra       an optional dependency is not installed (also an ImportError)
 
 Wrong arguments are plain `ValueError` and `TypeError`.
@@ -16,6 +17,7 @@ from types import ModuleType
 __all__ = [
     "BadTable",
     "DropscopeError",
+    "MissingData",
     "MissingExtra",
     "NoDropoutFound",
     "StoreConflict",
@@ -43,6 +45,10 @@ class NoDropoutFound(DropscopeError, ValueError):
 
 class UnsupportedModule(DropscopeError):
     """A part of a network for which a method has no rule; the message names it, where it stands, and what to do."""
+
+
+class MissingData(DropscopeError, OSError):
+    """A data set that is not shipped is neither at hand nor to be fetched, or holds other numbers than published."""
 
 
 class MissingExtra(DropscopeError, ImportError):

@@ -77,7 +77,8 @@ class Passes(Rows):
         self.draws += 1
         shape = torch.Size(shape)
         kept = self._drawn(max(1, shape[1:].numel()), p).view(len(self.passes), -1, *shape[1:])
-        kept = kept.expand(-1, self.n_rows, *shape[1:]).reshape(shape) if self.shared else kept.view(shape)
+        rows = kept.expand(-1, self.n_rows, *shape[1:])
+        kept = rows[0] if len(self.passes) == 1 else rows.reshape(shape)  # one pass needs no copies for its rows
         return lambda: kept
 
     def _drawn(self, width: int, p: float) -> Tensor:

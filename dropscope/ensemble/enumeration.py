@@ -8,17 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from dropscope.ensemble.draws import Passes
-from dropscope.ensemble.forwards import drawing
 from dropscope.ensemble.gathering import Gathered
 from dropscope.ensemble.inputs import call_of
-from dropscope.ensemble.outputs import Output, Reader, Transform, check_finite
+from dropscope.ensemble.outputs import Output, Reader, Transform
 from dropscope.ensemble.prediction import Prediction
 from dropscope.ensemble.probing import probed
 from dropscope.ensemble.sampling import Fold, passes_over
 from dropscope.ensemble.source import Source
 from dropscope.ensemble.subject import Subject
-from dropscope.ensemble.switching import Only, chosen, switched
-from dropscope.sites.eagerness import uncompiled
+from dropscope.ensemble.switching import Only, chosen
 from dropscope.sites.modes import modes
 
 __all__ = ["exact", "geometric_mean", "weight_scaling"]
@@ -64,10 +62,11 @@ def exact(
     Reference:
         Srivastava et al., 2014, JMLR 15(56):1929-1958, section 7.5 (by sampling).
     """
-    reader, on, gathered = Reader(output, transform, class_axis), chosen(model, only), Gathered()
+    reader, on = Reader(output, transform, class_axis), chosen(model, only)
+    gathered = Gathered(reader)
     source = _Enumerated(model, 0, shared=True)
     subject, call = Subject(model, on, source, reader), call_of(x, model)
-    with torch.no_grad(), uncompiled(), switched(model, on), drawing(on, source):
+    with subject.ready():
         plan = probed(subject, call)
         if plan.foreign or source.for_batches or source.unplaced:
             raise ValueError(f"the masks of `model` must be those of rows and of Bernoulli's law: {plan.notes[-1]}.")
@@ -79,9 +78,7 @@ def exact(
             )
         fold = Fold(plan, call.n_rows, MEMORY)
         for passed in passes_over(subject, plan, fold, call, 0, 2**units):
-            check_finite(passed.values, passed.passes, 0)
-            probabilities = reader.probabilities(passed.values.flatten(0, 1))
-            gathered.add(passed, probabilities, source.passes.log_weights.exp())
+            gathered.add(passed, source.passes.log_weights.exp())
     return gathered.prediction("enumerated", 2**units)
 
 
@@ -138,7 +135,7 @@ def weight_scaling(model: nn.Module, x: Any, *, output: Output = None) -> Tensor
     Reference:
         Hinton et al., 2012, arXiv:1207.0580.
     """
-    with torch.no_grad(), modes(dict.fromkeys(model.modules(), False)):
+    with torch.inference_mode(False), torch.no_grad(), modes(dict.fromkeys(model.modules(), False)):
         return Reader(output).picked(call_of(x, model)(model))[0]
 
 

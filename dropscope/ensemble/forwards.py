@@ -56,7 +56,7 @@ def _forward(module: Any, source: Source) -> Forward:
     if kind is nn.MultiheadAttention.forward and not hasattr(module, "parametrizations"):
         own = layers.MultiheadAttention.from_torch(module).forward
     elif kind in (nn.LSTM.forward, nn.GRU.forward, nn.RNN.forward):
-        own = partial(run_layers, single_layers(module), partial(_dropout, module, "elements", source))
+        own = partial(run_layers, module, single_layers(module), partial(_dropout, module, "elements", source))
     elif not isinstance(module, DropoutLayer | VariationalLayer):
         own = partial(_intercepted, own, source)
     return partial(_by_rows, module, torchs, own, source)

@@ -1,15 +1,16 @@
 """From the passes over every batch to one prediction, without keeping them."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dropscope.ensemble.inputs import Call
 from dropscope.ensemble.last_layer import Last, exact_moments
-from dropscope.ensemble.outputs import check_finite
+from dropscope.ensemble.outputs import Reader, check_finite
 from dropscope.ensemble.prediction import Prediction
 from dropscope.ensemble.probing import Plan, alike, probed, random_in_eval
 from dropscope.ensemble.progress import Progress
@@ -60,24 +61,25 @@ class Work:
 
     def _plan(self, call: Call) -> Plan:
         source = self.subject.source
-        plan = probed(self.subject, call)
-        if source.shared and (plan.foreign or source.unplaced or not self._shares(call)):
+        plan = probed(self.subject, call, exact=self.exact and self.subject.reader.transform is None)
+        if source.shared and (plan.foreign or source.unplaced or not self._shares(call, plan)):
             raise ValueError(
                 "`masks` must be 'per-row' for this model, which draws numbers in a way that rows cannot share: "
                 f"{'; '.join(plan.notes)}."
             )
         if plan.foreign and random_in_eval(self.subject, call):
             warnings.warn("the model is random in eval, too: its passes differ by more than dropout.", stacklevel=4)
-        if not (self.exact and self.subject.reader.transform is None):
-            plan.last = None
         return plan
 
-    def _shares(self, call: Call) -> bool:
-        """Say whether two copies of a row give the same where draws for whole batches could tell them apart."""
-        if not self.subject.source.for_batches:
+    def _shares(self, call: Call, plan: Plan) -> bool:
+        """Say whether copies of a row give the same where it is not known that rows stand alone."""
+        if plan.folds:
             return True
-        output, _ = self.subject.reader.picked(self.subject.run(call.few(1).few(2), [0]))
-        return alike(output[:1], output[1:])
+        try:
+            output, _ = self.subject.reader.picked(self.subject.run(call.few(1).repeated(3), [0]))
+        except Exception:  # the model runs on no other number of rows
+            return not self.subject.source.for_batches
+        return output.dim() == 0 or alike(output, output[:1].expand_as(output), output.dtype)
 
     def _rows_at_once(self, plan: Plan, call: Call) -> int:
         if self.batch_size is not None:
@@ -91,10 +93,9 @@ class Work:
 
     def _sampled(self, plan: Plan, call: Call, first_row: int, progress: Progress) -> Prediction:
         fold = self.folds.setdefault(call.n_rows, Fold(plan, call.n_rows, self.memory))
-        gathered = Gathered(self.n_samples if self.keep_samples else 0)
+        gathered = Gathered(self.subject.reader, first_row, self.n_samples if self.keep_samples else 0)
         for passed in passes_over(self.subject, plan, fold, call, first_row, self.n_samples):
-            check_finite(passed.values, passed.passes, first_row)
-            gathered.add(passed, self.subject.reader.probabilities(passed.values.flatten(0, 1)))
+            gathered.add(passed)
             progress.advance(len(passed.passes))
         return gathered.prediction("sampled", self.n_samples)
 
@@ -114,33 +115,47 @@ class Gathered:
     """The moments of the passes over one batch.
 
     Args:
+        reader: of the model's outputs.
+        first_row: number of the batch's first row.
         kept: number of passes whose outputs are to be kept; 0: none.
     """
 
-    def __init__(self, kept: int = 0) -> None:
-        self.kept = kept
+    def __init__(self, reader: Reader, first_row: int = 0, kept: int = 0) -> None:
+        self.reader, self.first_row, self.kept = reader, first_row, kept
         self.values, self.noise = Moments(), Moments()
         self.classes: ClassMeans | None = None
         self.samples: Tensor | None = None
         self.dtype = torch.float32
 
-    def add(self, passed: Passed, probabilities: Tensor | None, weights: Tensor | None = None) -> None:
-        """Add passes, and what they give as probabilities of classes, (passes · rows, ..., classes)."""
+    def add(self, passed: Passed, weights: Tensor | None = None) -> None:
+        """Add passes.
+
+        Raises:
+            ValueError: an output is not finite, or a variance below 0.
+        """
         values, passes = passed.values, passed.passes
-        first = self.values.weight == 0
+        check_finite(values, passes, self.first_row)
+        if self.values.weight == 0 or self.classes is not None:
+            self._add_classes(passed, weights)
         self.dtype = values.dtype
         self.values.add(values, weights)
         if passed.noise is not None:
+            check_finite(passed.noise, passes, self.first_row, least=0)
             self.noise.add(passed.noise, weights)
-        if probabilities is not None and (first or self.classes is not None):
-            means = class_means(probabilities.to(wide(values)).unflatten(0, values.shape[:2]), passes, weights)
-            self.classes = means if first or self.classes is None else self.classes + means
-        else:
-            self.classes = None
         if self.kept:
             if self.samples is None:
                 self.samples = values.new_empty(self.kept, *values.shape[1:])
             self.samples[passes[0] : passes[-1] + 1] = values
+
+    def _add_classes(self, passed: Passed, weights: Tensor | None) -> None:
+        """Add what the passes give as probabilities of classes, as long as all of them give some."""
+        values = passed.values
+        probabilities = self.reader.probabilities(values.flatten(0, 1)) if values.dim() > 1 else None
+        if probabilities is None:
+            self.classes = None
+            return
+        means = class_means(probabilities.to(wide(values)).unflatten(0, values.shape[:2]), passed.passes, weights)
+        self.classes = means if self.classes is None else self.classes + means
 
     def prediction(self, method: str, n_samples: int) -> Prediction:
         """Give the prediction for the batch."""
@@ -171,9 +186,9 @@ def _joined(parts: list[Prediction], notes: tuple[str, ...]) -> Prediction:
     classes = [part.classes for part in parts if part.classes is not None]
     return replace(
         first,
-        mean=torch.cat([part.mean for part in parts]),
-        variance=torch.cat([part.variance for part in parts]),
-        errors={name: torch.cat([part.errors[name] for part in parts]) for name in first.errors},
+        mean=_cat([part.mean for part in parts]),
+        variance=_cat([part.variance for part in parts]),
+        errors={name: _cat([part.errors[name] for part in parts]) for name in first.errors},
         samples=_cat([part.samples for part in parts], 1),
         noise=_cat([part.noise for part in parts]),
         classes=classes[0].after(classes[1:]) if len(classes) == len(parts) else None,
@@ -181,6 +196,7 @@ def _joined(parts: list[Prediction], notes: tuple[str, ...]) -> Prediction:
     )
 
 
-def _cat(tensors: list[Tensor | None], axis: int = 0) -> Tensor | None:
-    present = [tensor for tensor in tensors if tensor is not None]
+def _cat(tensors: Sequence[Tensor | None], axis: int = 0) -> Any:
+    """Join what all batches gave; one number for a batch counts as a row, and None stays None."""
+    present = [tensor if tensor.dim() > axis else tensor.unsqueeze(axis) for tensor in tensors if tensor is not None]
     return torch.cat(present, axis) if present else None

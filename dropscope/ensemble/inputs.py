@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 from torch.utils.data import DataLoader
 
-__all__ = ["Call", "batches", "call_of"]
+__all__ = ["Call", "batches", "call_of", "tensors_in", "version"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,15 +35,24 @@ class Call:
     def changed(self, change: Callable[[Tensor], Tensor], n_rows: int) -> "Call":
         """Change every tensor that has a row per sample."""
 
-        def apply(leaf: Any) -> Any:
-            return change(leaf) if isinstance(leaf, Tensor) and leaf.dim() and len(leaf) == self.n_rows else leaf
+        def apply(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return change(value) if value.dim() and len(value) == self.n_rows else value
+            return tree_map_only(Tensor, apply, value)
 
-        return Call(tree_map(apply, self.args), tree_map(apply, dict(self.kwargs)), n_rows)
+        return Call(tuple(map(apply, self.args)), {name: apply(item) for name, item in self.kwargs.items()}, n_rows)
 
     def few(self, count: int) -> "Call":
-        """Take the first so many rows, and where there are fewer begin again, as copies."""
-        rows = torch.arange(count) % self.n_rows
-        return self.changed(lambda tensor: tensor[rows.to(tensor.device)], count)
+        """Take the first so many rows; where there are fewer begin again, a little smaller, for no two to be alike."""
+        rounds, rows = divmod(np.arange(count), self.n_rows)
+
+        def taken(tensor: Tensor) -> Tensor:
+            few = tensor[torch.from_numpy(rows).to(tensor.device)]
+            if count <= self.n_rows or not few.is_floating_point():
+                return few
+            return few * few.new_tensor(0.9**rounds).view(-1, *[1] * (few.dim() - 1))
+
+        return self.changed(taken, count)
 
     def repeated(self, times: int) -> "Call":
         """Put the rows so many times one after the other."""
@@ -65,8 +75,19 @@ class Call:
 
     def versions(self) -> list[int]:
         """How often each tensor has been written into."""
-        tensors = [leaf for leaf in tree_leaves((self.args, dict(self.kwargs))) if isinstance(leaf, Tensor)]
-        return [0 if tensor.is_inference() else tensor._version for tensor in tensors]
+        return [version(tensor) for tensor in tensors_in((self.args, dict(self.kwargs)))]
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """List the tensors in a structure, the commonest of which, one tensor and one argument, take no search."""
+    if isinstance(value, tuple) and len(value) == 1:
+        (value,) = value
+    return [value] if isinstance(value, Tensor) else [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+def version(tensor: Tensor) -> int:
+    """How often a tensor has been written into: inference tensors do not say, and outside of their mode cannot be."""
+    return 0 if tensor.is_inference() else tensor._version
 
 
 def call_of(x: Any, model: nn.Module) -> Call:
@@ -83,7 +104,7 @@ def call_of(x: Any, model: nn.Module) -> Call:
 
     args = tuple(x) if isinstance(x, list | tuple) else () if isinstance(x, Mapping) else (x,)
     args, kwargs = tree_map(moved, (args, dict(x) if isinstance(x, Mapping) else {}))
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor) and leaf.dim() > 0]
+    tensors = [tensor for tensor in tensors_in((args, kwargs)) if tensor.dim() > 0]
     if not tensors:
         raise TypeError(f"`x` must be a tensor, or a tuple or dict that holds one, with rows, got {type(x).__name__}.")
     if len(tensors[0]) == 0:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from dropscope import functional, masks
+from dropscope.ensemble.draws import Passes
 from dropscope.ensemble.source import Source
 from dropscope.masks import rows
 
@@ -35,8 +36,18 @@ def drop_by(source: Source, law: str, x: Tensor, p: float, *, inplace: bool = Fa
     return x.copy_(y) if inplace else y
 
 
+def _drop_elements(x: Tensor, p: float) -> Tensor:
+    """Drop single elements; where all rows share a mask, by one product with it."""
+    seeded = rows.current()
+    plain = x.is_cpu and x.dtype in (torch.float32, torch.float64) and 0 < p < 1
+    if plain and isinstance(seeded, Passes) and seeded.shared and len(seeded.passes) == 1:
+        kept = seeded.kept(x.shape, x.device, p)()[:1]
+        return x * kept.to(x.dtype).mul_(1 / (1 - p))
+    return masks.drop(x, p)
+
+
 LAWS: dict[str, Callable[..., Tensor]] = {
-    "elements": masks.drop,
+    "elements": _drop_elements,
     "channels": partial(masks.drop, per=(0, 1)),
     "alpha": partial(functional.alpha_dropout, training=True),
     "alpha channels": partial(functional.feature_alpha_dropout, training=True),

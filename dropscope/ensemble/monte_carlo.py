@@ -1,13 +1,12 @@
 """Predict by the mean and variance over dropout masks: exactly where there is a formula, else by sampling."""
 
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from dropscope.ensemble.forwards import drawing
 from dropscope.ensemble.gathering import Work
 from dropscope.ensemble.inputs import batches
 from dropscope.ensemble.outputs import Output, Reader, Transform
@@ -15,10 +14,9 @@ from dropscope.ensemble.prediction import Prediction
 from dropscope.ensemble.progress import Progress
 from dropscope.ensemble.source import Source
 from dropscope.ensemble.subject import Subject
-from dropscope.ensemble.switching import Only, chosen, switched
+from dropscope.ensemble.switching import Only, chosen
 from dropscope.errors import closest
 from dropscope.masks.sources import word
-from dropscope.sites.eagerness import uncompiled
 from dropscope.sites.finding import listed
 
 __all__ = ["predict"]
@@ -49,7 +47,9 @@ def predict(
     The model is run as it is and left as it was: see `dropout_on`. What it computes before anything is dropped is
     computed once. Passes run together, as rows of one batch, or one by one, whichever is faster. Where dropout stands
     only before a final linear layer, mean and variance are computed exactly and nothing is sampled. The mask of a row
-    depends on the generator, the pass and the number of the row, not on the batch it is in.
+    depends on the generator, the pass and the number of the row, not on the batch it is in. Where the rows of a batch
+    depend on one another, as steps of time on axis 0 or by batch statistics, passes run one by one. Threads that
+    predict with the same model wait for one another.
 
     Args:
         model: any module.
@@ -77,7 +77,7 @@ def predict(
     Raises:
         NoDropoutFound: nothing in the model drops.
         TypeError: `x` holds no tensor, or the model's output is none and `output` picks none.
-        ValueError: an argument has the wrong value, `x` has no rows, or the model gives nan or inf.
+        ValueError: an argument has the wrong value, `x` has no rows, or the model gives nan, inf or a variance below 0.
 
     Example:
         >>> model = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 1))
@@ -98,14 +98,10 @@ def predict(
     subject = Subject(model, on, source, reader)
     work = Work(subject, n_samples, batch_size, memory, keep_samples, exact=exact and not keep_samples)
 
-    with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
-        stack.enter_context(uncompiled())
-        stack.enter_context(switched(model, on))
-        stack.enter_context(drawing(on, source))
+    with subject.ready():
         calls, count = batches(x, model)
-        bar = stack.enter_context(closing(Progress(None if count is None else count * n_samples, progress)))
-        prediction = work.over(calls, bar)
+        with closing(Progress(None if count is None else count * n_samples, progress)) as bar:
+            prediction = work.over(calls, bar)
     rates = {site.module: site.p for site in listed(model)}
     prediction = replace(prediction, rates=tuple(rates[module] for module in on if module in rates))
     if explain:

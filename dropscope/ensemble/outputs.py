@@ -37,36 +37,41 @@ class Reader:
     def picked(self, raw: Any) -> tuple[Tensor, Tensor | None]:
         """Pick the output and, where there is one, the variance of the noise."""
         chosen = self._chosen(raw)
-        parts = chosen if isinstance(chosen, tuple) and len(chosen) == 2 and self.output is not None else (chosen, None)
-        for part in parts:
-            if part is not None and not (isinstance(part, Tensor) and part.is_floating_point()):
+        is_pair = callable(self.output) and isinstance(chosen, tuple) and len(chosen) == 2
+        values, noise = chosen if is_pair else (chosen, None)
+        for part in (values, noise) if is_pair else (values,):
+            if not (isinstance(part, Tensor) and part.is_floating_point()):
                 raise TypeError(
                     "the model's output must be a real floating-point tensor, got "
                     f"{part.dtype if isinstance(part, Tensor) else type(part).__name__}: pick one by `output`, such as "
                     "output=0, output='logits', or a function of what the model gives."
                 )
-        return parts
+        return values, noise
 
     def read(self, raw: Any) -> tuple[Tensor, Tensor | None]:
-        """Pick the output and transform it; half types become float32."""
+        """Pick the output and transform it."""
         values, noise = self.picked(raw)
-        values = values.to(torch.promote_types(values.dtype, torch.float32))
+        return self.transformed(values), noise
+
+    def transformed(self, values: Tensor) -> Tensor:
+        """Transform the output of one or several passes; half types, and what is no floating point, become float32."""
+        values = _averageable(values)
         if self.transform == "softmax":
             values = values.softmax(self.class_axis)
         elif self.transform == "sigmoid":
             values = values.sigmoid()
         elif callable(self.transform):
-            values = self.transform(values)
-        return values, noise
+            values = _averageable(self.transform(values))
+        return values
 
     def probabilities(self, values: Tensor) -> Tensor | None:
         """Give the values, if they are probabilities, with the classes on the last axis; else None."""
-        if self.transform == "sigmoid":
+        if getattr(self.transform, "link", self.transform) == "sigmoid":  # a fitted temperature has a link
             return torch.stack([1 - values, values], -1)
-        if values.dim() < 2 or values.shape[self.class_axis] < 2:
+        if values.dim() < 2 or values.numel() == 0 or values.shape[self.class_axis] < 2:
             return None
         off = (values.sum(self.class_axis) - 1).abs().max()
-        if values.numel() == 0 or values.min() < 0 or off > ROUNDING[values.dtype]:
+        if values.min() < 0 or off > ROUNDING[values.dtype]:
             return None
         return values.movedim(self.class_axis, -1)
 
@@ -80,17 +85,24 @@ class Reader:
         return raw[self.output]
 
 
-def check_finite(values: Tensor, passes: Sequence[int], first_row: int) -> None:
-    """Refuse values, of shape (passes, rows, ...), that are nan or infinite, and name the first.
+def check_finite(values: Tensor, passes: Sequence[int], first_row: int, *, least: float = -torch.inf) -> None:
+    """Refuse values, of shape (passes, rows, ...), that are nan, infinite or too small, and name the first.
 
     Raises:
-        ValueError: one is not finite.
+        ValueError: one is not finite, or below `least`.
     """
-    if values.isfinite().all():
+    right = values.isfinite()
+    if least > -torch.inf:
+        right &= values >= least
+    if right.all():
         return
-    bad = (~values.isfinite()).nonzero()[0].tolist()
+    bad = (~right).nonzero()[0].tolist()
     row = f"row {first_row + bad[1]}" if len(bad) > 1 else "the batch"
+    what = "finite outputs" if least == -torch.inf else f"finite variances of at least {least:g}"
     raise ValueError(
-        f"the model must give finite outputs, got {values[tuple(bad)].item()} for {row} of `x` in pass "
-        f"{passes[bad[0]]}."
+        f"the model must give {what}, got {values[tuple(bad)].item()} for {row} of `x` in pass {passes[bad[0]]}."
     )
+
+
+def _averageable(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from dropscope.ensemble.forwards import replaced
-from dropscope.ensemble.source import Layout, layout_of
+from dropscope.ensemble.source import Layout, Source, layout_of
 from dropscope.ensemble.tracing import Key, Trace
 
 __all__ = ["Prefix", "Step", "steps_of"]
@@ -49,13 +49,20 @@ class Prefix:
         self.given = self.outputs
 
     @contextmanager
-    def recording(self) -> Iterator[None]:
-        """Keep what the steps give in the block, which runs one pass."""
+    def recording(self, source: Source) -> Iterator[None]:
+        """Keep what the steps give in the block, which runs one pass.
+
+        A model may take another way for this batch than for the rows that were tried out: where a step is not called,
+        or not before the first draw, nothing is reused.
+        """
         self.calls: dict[nn.Module, int] = {}
+        early: set[Key] = set()
         with ExitStack() as stack:
             for module in dict.fromkeys(module for module, _ in self.steps):
-                stack.enter_context(module.register_forward_hook(self._keep))
+                stack.enter_context(module.register_forward_hook(partial(self._keep, source, early)))
             yield
+        if early != self.steps.keys():
+            self.steps, self.outputs = {}, {}
         self.times, self.given = 1, self.outputs
 
     @contextmanager
@@ -72,10 +79,13 @@ class Prefix:
         """Let go of the repeated outputs."""
         self.times, self.given = 1, self.outputs
 
-    def _keep(self, module: nn.Module, _: Any, output: Any) -> None:
+    def _keep(self, source: Source, early: set[Key], module: nn.Module, _: Any, output: Any) -> None:
         key = self._key(module)
         step = self.steps.get(key)
-        if step is not None and not step.chained:
+        if step is None or source.drawn:
+            return
+        early.add(key)
+        if not step.chained:
             self.outputs[key] = _copied(output) if step.rewritten else output
 
     def _replay(self, module: nn.Module, own: Any, *args: Any, **kwargs: Any) -> Any:

@@ -11,7 +11,7 @@ __all__ = ["run_layers", "single_layers"]
 
 
 def single_layers(network: nn.RNNBase) -> list[nn.RNNBase]:
-    """Make a network of one layer for each of `network`'s, which hold its very parameters."""
+    """Make a network of one layer for each of `network`'s, still without parameters."""
     kind: Any = {"LSTM": nn.LSTM, "GRU": nn.GRU}.get(network.mode, nn.RNN)
     directions = 1 + network.bidirectional
     names = ["bias", "batch_first", "bidirectional"] + ["proj_size"] * bool(network.proj_size)
@@ -22,18 +22,18 @@ def single_layers(network: nn.RNNBase) -> list[nn.RNNBase]:
     for number in range(network.num_layers):
         features = directions * (network.proj_size or network.hidden_size) if number else network.input_size
         layer = kind(features, network.hidden_size, **given, device="meta").eval()
-        for name, _ in list(layer.named_parameters()):
-            setattr(layer, name, getattr(network, name.replace("_l0", f"_l{number}")))
+        layer._parameters.clear()  # for plain tensors, which parametrizations give too
         layers.append(layer)
     return layers
 
 
 def run_layers(
-    layers: Sequence[nn.RNNBase], drop: Callable[[Tensor], Tensor], x: Any, hx: Any = None
+    network: nn.RNNBase, layers: Sequence[nn.RNNBase], drop: Callable[[Tensor], Tensor], x: Any, hx: Any = None
 ) -> tuple[Any, Any]:
     """Run a recurrent network as its `forward` does in training mode, with `drop` between the layers.
 
     Args:
+        network: whose weights are used, as they are now.
         layers: what `single_layers` made of it.
         drop: what drops from a tensor with the rows on axis 0.
         x: padded, packed or single sequences.
@@ -44,6 +44,8 @@ def run_layers(
     """
     ends = []
     for number, layer in enumerate(layers):
+        for name in layer._flat_weights_names:
+            setattr(layer, name, getattr(network, name.replace("_l0", f"_l{number}")).detach())
         if number > 0:
             x = _between(x, drop, layer.batch_first)
         own = slice(number * (1 + layer.bidirectional), (number + 1) * (1 + layer.bidirectional))
@@ -51,7 +53,7 @@ def run_layers(
         x, end = layer(x, start)
         ends.append(end if isinstance(end, tuple) else (end,))
     state = tuple(torch.cat(parts) for parts in zip(*ends, strict=True))
-    return x, state if layers[0].mode == "LSTM" else state[0]
+    return x, state if network.mode == "LSTM" else state[0]
 
 
 def _between(x: Any, drop: Callable[[Tensor], Tensor], batch_first: bool) -> Any:

@@ -16,6 +16,7 @@ from dropscope.ensemble.subject import Subject
 __all__ = ["Fold", "Passed", "passes_over"]
 
 START = 2**20  # bytes of the largest call before anything has been timed: what a cache holds
+LARGE = 2**23  # bytes of a call on the CPU that are enough work for all cores, and leave their caches
 GAIN = 0.93  # what twice as many passes together must take, for each, to go on doubling
 
 
@@ -29,8 +30,10 @@ class Fold:
     """
 
     def __init__(self, plan: Plan, n_rows: int, memory: int) -> None:
-        self.limit = max(1, memory // (plan.bytes_per_row * n_rows)) if plan.folds else 1
-        self.size = min(self.limit, max(1, START // (plan.bytes_per_row * n_rows)))
+        each = plan.bytes_per_row * n_rows
+        most = min(memory, LARGE) if plan.on_cpu else memory
+        self.limit = max(1, most // each) if plan.folds else 1
+        self.size = min(self.limit, max(1, START // each))
         self.best: tuple[float, int] | None = None  # seconds for each pass, and how many together
         self.settled = self.limit == 1
 
@@ -78,8 +81,9 @@ def passes_over(subject: Subject, plan: Plan, fold: Fold, call: Call, first_row:
     prefix = Prefix(plan.steps if count > 1 else {})
     done = 0
     if prefix.steps:
-        with prefix.recording():
-            yield _read(subject, _run(subject, plan, call, [0], first_row), call, [0])
+        with prefix.recording(subject.source):
+            raw = _run(subject, plan, call, [0], first_row)
+        yield _read(subject, raw, [0])
         done = 1
 
     folded: dict[int, Call] = {}
@@ -90,14 +94,14 @@ def passes_over(subject: Subject, plan: Plan, fold: Fold, call: Call, first_row:
             if len(passes) not in folded:
                 folded = {len(passes): call.repeated(len(passes))}
             with prefix.replaying(len(passes)):
-                raw = _run(subject, plan, folded[len(passes)], passes, first_row)
+                passed = _read(subject, _run(subject, plan, folded[len(passes)], passes, first_row), passes)
         except (MemoryError, RuntimeError) as error:
             if not (out_of_memory(error) and fold.halve()):
                 raise
             prefix.forget()
             folded = {}
             continue
-        yield _read(subject, raw, call, passes)
+        yield passed
         fold.took(time.perf_counter() - start, len(passes))
         done += len(passes)
 
@@ -112,9 +116,11 @@ def _run(subject: Subject, plan: Plan, call: Call, passes: Sequence[int], first_
     return subject.run(call.copied() if plan.writes else call, passes, first_row, seeded=plan.foreign)
 
 
-def _read(subject: Subject, raw: Any, call: Call, passes: Sequence[int]) -> Passed:
+def _read(subject: Subject, raw: Any, passes: Sequence[int]) -> Passed:
     """Read the outputs, and give every pass an axis of its own."""
     values, noise = subject.reader.read(raw)
-    n_rows = call.n_rows if len(passes) > 1 else len(values)
-    values = values.reshape(len(passes), n_rows, *values.shape[1:])
-    return Passed(values, None if noise is None else noise.reshape(len(passes), n_rows, *noise.shape[1:]), passes)
+    return Passed(_by_passes(values, passes), None if noise is None else _by_passes(noise, passes), passes)
+
+
+def _by_passes(values: Tensor, passes: Sequence[int]) -> Tensor:
+    return values.unflatten(0, (len(passes), -1)) if len(passes) > 1 else values.unsqueeze(0)

@@ -1,7 +1,7 @@
 """Where the masks of a prediction come from: drawn for the rows of each pass, or for whole batches where it must be."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dropscope.ensemble.draws import Passes
 from dropscope.masks import counter, rows
+from dropscope.sites.randomness import reseeded
 from dropscope.sites.streams import Streams
 
 __all__ = ["Layout", "Source", "layout_of"]
@@ -86,22 +87,13 @@ class Source:
         with rows.using(None), self._reseeded(self.whole_draws + (batch << 20), inputs):
             yield
 
-    @contextmanager
-    def seeded(self, inputs: Any) -> Iterator[None]:
-        """Seed, for the pass and the batch, the streams that the model draws from by itself, and put them back."""
-        with self._reseeded(self.passes.first_row << 20, inputs):
-            yield
+    def seeded(self, inputs: Any) -> AbstractContextManager[None]:
+        """Seed, for the pass and the batch, all streams that the model draws from by itself, and put them back."""
+        return self._reseeded(self.passes.first_row << 20, inputs, everywhere=True)
 
-    @contextmanager
-    def _reseeded(self, number: int, inputs: Any) -> Iterator[None]:
-        """Start all streams from a seed of the pass and this number in the block, and put them back at its end."""
+    def _reseeded(self, number: int, inputs: Any, *, everywhere: bool = False) -> AbstractContextManager[None]:
         seed = int(counter.mixed(self.passes.words[0] + torch.tensor(number) * counter.GAMMA))
-        streams = Streams(self.model, inputs)
-        devices = ["cpu", *(device[0] if device else "mps" for _, device in streams.devices)]
-        devices += [generator.device for generator in streams.generators]
-        with streams.restored():
-            streams.states = [torch.Generator(device).manual_seed(seed).get_state() for device in devices]
-            yield
+        return reseeded(Streams(self.model, inputs), seed, everywhere=everywhere)
 
     def _layout(self, shape: torch.Size, seeded: rows.Rows) -> Layout | None:
         """Say where the rows of a tensor lie: as it was found, else on axis 0 where its size allows that."""
@@ -111,7 +103,9 @@ class Source:
         else:
             self.shapes.append(shape)
             if len(self.shapes) <= len(self.layouts):
-                return self.layouts[len(self.shapes) - 1]
+                layout = self.layouts[len(self.shapes) - 1]
+                fits = layout and len(shape) > layout[0] and shape[layout[0]] == layout[1] * total
+                return layout if fits else None
         places, rest = divmod(shape[0], max(1, total)) if len(shape) else (0, 1)
         return None if rest else (0, places)
 

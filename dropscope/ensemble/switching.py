@@ -62,7 +62,7 @@ def dropout_on(model: nn.Module, only: Only = None) -> Iterator[nn.Module]:
 
 def chosen(model: nn.Module, only: Only) -> list[nn.Module]:
     """List the modules that drop and are chosen, in the order of registration."""
-    named = dict(model.named_modules())
+    named = dict(model.named_modules(remove_duplicate=False))
     rates = {site.module for site in listed(model) if site.p > 0}
     drops = {
         path: module
@@ -70,9 +70,9 @@ def chosen(model: nn.Module, only: Only) -> list[nn.Module]:
         if module in rates or (not rate_names(module) and drops_in_own_code(module))
     }
     if only is None:
-        return list(drops.values())
+        return list(dict.fromkeys(drops.values()))
     if callable(only):
-        return [module for path, module in drops.items() if only(path, module)]
+        return list(dict.fromkeys(module for path, module in drops.items() if only(path, module)))
 
     found: dict[nn.Module, None] = {}
     for root in [only] if isinstance(only, str) else only:

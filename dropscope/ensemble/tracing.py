@@ -1,14 +1,14 @@
 """One pass of a model, watched: which calls end before the first draw, how much they hold, and which one is last."""
 
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from dropscope import layers
+from dropscope.ensemble.inputs import tensors_in, version
 from dropscope.ensemble.source import Source
 
 __all__ = ["Key", "Trace", "same_values", "traced"]
@@ -31,14 +31,14 @@ class Ended:
     chained: bool = False
 
     def __post_init__(self) -> None:
-        self.tensors = [leaf for leaf in tree_leaves(self.output) if isinstance(leaf, Tensor)]
+        self.tensors = tensors_in(self.output)
         self.shapes = [tensor.shape for tensor in self.tensors]
-        self.versions = [tensor._version for tensor in self.tensors]
+        self.versions = [version(tensor) for tensor in self.tensors]
 
     @property
     def rewritten(self) -> bool:
         """Whether something has written into the output since."""
-        return self.versions != [tensor._version for tensor in self.tensors]
+        return self.versions != [version(tensor) for tensor in self.tensors]
 
 
 class Trace:
@@ -67,9 +67,7 @@ class Trace:
         _, before = self._running.pop()
         key = (module, self._calls.get(module, 0))
         self._calls[module] = key[1] + 1
-        tensors = [leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)]
-        given = [leaf for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)]
-        self.bytes = max(self.bytes, sum(tensor.nbytes for tensor in (*tensors, *given)))
+        self.bytes = max(self.bytes, sum(tensor.nbytes for tensor in (*tensors_in(output), *tensors_in(inputs))))
         if module in self.droppers and inputs:
             self.dropped = module, inputs[0], output
         if isinstance(module, nn.Linear | layers.DropConnect) and inputs:
@@ -91,12 +89,14 @@ class Trace:
 @contextmanager
 def traced(model: nn.Module, source: Source, droppers: Collection[nn.Module]) -> Iterator[Trace]:
     """Watch the calls of all modules in the block, which runs one pass."""
-    trace = Trace(source, droppers)
-    with ExitStack() as stack:
+    trace, handles = Trace(source, droppers), []
+    try:
         for module in model.modules():
-            stack.enter_context(module.register_forward_pre_hook(trace.begin))
-            stack.enter_context(module.register_forward_hook(trace.end))
+            handles += [module.register_forward_pre_hook(trace.begin), module.register_forward_hook(trace.end)]
         yield trace
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def same_values(one: Any, other: Any) -> bool:

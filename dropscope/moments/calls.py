@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves, tree_map
 
+from dropscope.sites.streams import Streams
+
 __all__ = ["Call", "call_of"]
 
 
@@ -68,6 +70,11 @@ class Call:
     def split(self, size: int) -> "list[Call]":
         """Give calls with so many rows at a time."""
         return [self._part(slice(start, start + size)) for start in range(0, self.rows, size)]
+
+    @property
+    def streams(self) -> Streams:
+        """The streams of random numbers that the model may draw from."""
+        return Streams(self.model, self._inputs)
 
     @property
     def _inputs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:

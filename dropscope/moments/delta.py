@@ -9,10 +9,10 @@ from dropscope.errors import NoDropoutFound
 from dropscope.moments.calls import Call
 from dropscope.moments.noise import unsupported
 from dropscope.moments.probes import probed
-from dropscope.moments.randomness import Randomness
 from dropscope.moments.result import Moments, joined
 from dropscope.moments.taps import Interception, Tap, Taps
 from dropscope.moments.training import DRAWS
+from dropscope.sites.randomness import restored
 
 __all__ = ["by_delta"]
 
@@ -103,11 +103,9 @@ def _by_parts(call: Call, size: int, single: Taps, covariance: bool) -> Moments:
 
 def _linearised(call: Call, taps: Taps) -> Linearised:
     """Run a model with noise, at zero, in the place of every draw."""
-    randomness = Randomness(call)
-    with randomness.restored(), probed(call.model, taps), Interception(taps):
-        before = randomness.state()
+    with restored(call.streams) as watch, probed(call.model, taps), Interception(taps):
         output = _without_recomputing(call)
-        drew = randomness.state() != before
+        drew = watch.moved
     if drew:
         raise unsupported(call.model, "", DRAWS)
     if not taps.taps or not output.requires_grad:

@@ -12,9 +12,9 @@ from dropscope.layers import DropoutLayer
 from dropscope.moments.calls import Call
 from dropscope.moments.noise import unsupported
 from dropscope.moments.probes import TORCHS_AND_OURS, has_probe, probed
-from dropscope.moments.randomness import Randomness
 from dropscope.moments.taps import Interception, Taps
 from dropscope.sites.modes import modes
+from dropscope.sites.randomness import Watch, restored
 
 __all__ = ["DRAWS", "dropping"]
 
@@ -45,18 +45,18 @@ def _owners(call: Call) -> set[nn.Module]:
     """Find the modules that call a dropout function themselves, in a run in which they are in training mode."""
     paths = {part: path for path, part in call.model.named_modules() if _may_call(part)}
     owners: set[nn.Module] = set()
-    running: list[tuple[nn.Module, Any]] = []
-    randomness = Randomness(call)
+    running: list[tuple[nn.Module, Watch]] = []
+    streams = call.streams
 
     def enter(module: nn.Module, _: Any) -> None:
-        running.append((module, randomness.state()))
+        running.append((module, Watch(streams)))
 
     def check(module: nn.Module, *_: Any) -> None:
-        if randomness.state() != running[-1][1]:
+        if running[-1][1].moved:
             raise unsupported(module, paths[module], DRAWS)
 
     with ExitStack() as stack:
-        stack.enter_context(randomness.restored())
+        watch = stack.enter_context(restored(streams))
         for part in paths:
             if not isinstance(part, torch.jit.ScriptModule):  # which take no hooks
                 stack.enter_context(part.register_forward_pre_hook(enter))
@@ -65,9 +65,8 @@ def _owners(call: Call) -> set[nn.Module]:
         stack.enter_context(modes({part: part in paths for part in call.model.modules()}))
         stack.enter_context(probed(call.model, Taps()))
         stack.enter_context(Interception(Taps(), lambda: owners.update(part for part, _ in running[-1:])))
-        before = randomness.state()
         call.run()
-        if randomness.state() != before:
+        if watch.moved:
             raise unsupported(call.model, "", DRAWS)
     return owners
 

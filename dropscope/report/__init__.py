@@ -1,20 +1,30 @@
 """Results as something to look at: self-contained HTML files, and figures for papers and notebooks.
 
 `write_report` shows a finished study, `write_spectrum` the spectrum of one model. `draw_shares`, `draw_survival`,
-`draw_spectra` and `draw_terms` describe single figures; `to_png` saves one, `to_plotly` shows one in a notebook.
+`draw_spectra`, `draw_terms`, `draw_detection`, `draw_reliability`, `draw_coverage`, `draw_pit` and `draw_intervals`
+describe single figures; `to_png` saves one, `to_plotly` shows it in a notebook.
 """
 
 from dropscope.report.comparison_figure import draw_spectra
+from dropscope.report.coverage_figures import draw_coverage, draw_pit
+from dropscope.report.detection_figure import draw_detection
+from dropscope.report.interval_figure import draw_intervals
 from dropscope.report.model_writing import write_spectrum
 from dropscope.report.notebook import to_plotly
 from dropscope.report.picture import Figure
 from dropscope.report.png_drawing import to_png
+from dropscope.report.reliability_figure import draw_reliability
 from dropscope.report.share_figures import draw_shares, draw_survival
 from dropscope.report.terms_figure import draw_terms
 from dropscope.report.writing import write_report
 
 __all__ = [
     "Figure",
+    "draw_coverage",
+    "draw_detection",
+    "draw_intervals",
+    "draw_pit",
+    "draw_reliability",
     "draw_shares",
     "draw_spectra",
     "draw_survival",

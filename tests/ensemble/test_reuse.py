@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from alone import one_by_one, sampled
 from torch import nn
 from torch.nn import functional as F
 from zoo import FLAT, IMAGE, Residual, mlp, rows
@@ -21,32 +22,7 @@ class Counted(nn.Module):
         return self.inner(x)
 
 
-def seeded():
-    return torch.Generator().manual_seed(4)
-
-
-def sampled(model, x, n=40, **options):
-    return ensemble.predict(model, x, n, generator=seeded(), keep_samples=True, **options)
-
-
-def one_by_one(model, x, n=40):
-    """The same passes without anything reused: each alone, as the only ones of a call."""
-    return torch.stack([_pass(model, x, number) for number in range(n)])
-
-
-def _pass(model, x, number):
-    from dropscope.ensemble.forwards import drawing
-    from dropscope.ensemble.source import Source
-    from dropscope.ensemble.switching import chosen, switched
-    from dropscope.masks.sources import word
-
-    source = Source(model, word(seeded()), shared=False)
-    on = chosen(model, None)
-    with torch.no_grad(), switched(model, on), drawing(on, source), source.running([number], 0, len(x)):
-        return model(x)
-
-
-PROBE = 2 + 3 + 4  # rows that the model is tried out on
+PROBE = 2 + 4 + 2 + 8  # rows that the model is tried out on
 
 
 class TestWhatComesBeforeTheFirstDraw:
