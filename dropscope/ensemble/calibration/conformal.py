@@ -1,0 +1,249 @@
+"""Intervals and sets that hold the truth with a chance that needs no belief in the model: split conformal."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from dropscope import masks
+from dropscope.ensemble.calibration.arguments import (
+    Numbers,
+    Probabilities,
+    class_probabilities,
+    class_rows,
+    moments_of,
+    targets_like,
+)
+from dropscope.ensemble.calibration.intervals import Intervals
+from dropscope.ensemble.calibration.ranks import Ranked, ranked
+from dropscope.errors import closest
+
+__all__ = ["ConformalIntervals", "ConformalSets", "conformal_intervals", "conformal_sets"]
+
+METHODS = ["aps", "lac"]
+
+
+@dataclass(frozen=True, eq=False)
+class ConformalIntervals:
+    """Gives intervals around predictions: `mean ± quantile · std`, or `mean ± quantile`.
+
+    Attributes:
+        alpha: chance that an interval misses.
+        quantile: of the held-out scores, one for each output.
+        n_rows: number of held-out rows.
+        scaled: whether scores are in units of the predicted standard deviation.
+        coverage_range: 95 % range of the coverage of new rows, given held-out rows of equal weights.
+        ranks: the held-out scores.
+    """
+
+    alpha: float
+    quantile: Tensor
+    n_rows: int
+    scaled: bool
+    coverage_range: tuple[float, float]
+    ranks: Ranked
+
+    def __call__(self, prediction: Numbers, weights: Tensor | ArrayLike | None = None) -> Intervals:
+        """Give the intervals of new predictions; `weights` of their rows belong with those of held-out rows."""
+        mean, variance = moments_of(prediction)
+        new = None if weights is None else torch.as_tensor(weights)
+        half = self.ranks.quantile(self.alpha, new) * _units(mean, variance, self.scaled)
+        half = half.view_as(mean)
+        return Intervals(mean, mean - half, mean + half, 1 - self.alpha)
+
+    def describe(self) -> str:
+        """Say what is guaranteed."""
+        unit = "standard deviations" if self.scaled else "units of y"
+        size = ", ".join(f"{one:.4g}" for one in self.quantile.tolist())
+        return f"intervals of mean ± {size} {unit}, {_guarantee(self.alpha, self.n_rows, self.coverage_range)}"
+
+    __str__ = describe
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, ready for JSON; without the scores."""
+        return {**{name: value for name, value in vars(self).items() if name != "ranks"},
+                "quantile": self.quantile.tolist()}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class ConformalSets:
+    """Gives sets of classes: all whose score is at most `quantile`. A set may be empty: no class conforms.
+
+    Attributes:
+        alpha: chance that a set misses the true class.
+        quantile: of the held-out scores.
+        n_rows: number of held-out rows.
+        method: "aps" or "lac".
+        randomised: whether scores are randomised.
+        single: whether probabilities are those of class 1 alone.
+        coverage_range: 95 % range of the coverage of new rows, given held-out rows of equal weights.
+        ranks: the held-out scores.
+    """
+
+    alpha: float
+    quantile: float
+    n_rows: int
+    method: str
+    randomised: bool
+    single: bool
+    coverage_range: tuple[float, float]
+    ranks: Ranked
+
+    def __call__(
+        self,
+        probabilities: Probabilities,
+        weights: Tensor | ArrayLike | None = None,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Say of each row which classes are in its set, (rows, classes); `generator` is that of randomised scores."""
+        values = class_probabilities(probabilities)
+        rows = values.flatten() if self.single else values.reshape(-1, values.shape[-1])
+        new = None if weights is None else torch.as_tensor(weights)
+        scores = class_scores(_both(rows), self.method, self.randomised, generator)
+        return scores <= self.ranks.quantile(self.alpha, new)
+
+    def describe(self) -> str:
+        """Say what is guaranteed."""
+        kind = f"{'randomised ' * self.randomised}{self.method.upper()}"
+        return f"{kind} sets, {_guarantee(self.alpha, self.n_rows, self.coverage_range)}"
+
+    __str__ = describe
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, ready for JSON; without the scores."""
+        return {name: value for name, value in vars(self).items() if name != "ranks"}
+
+
+def conformal_intervals(
+    prediction: Numbers,
+    y: Tensor | ArrayLike,
+    alpha: float = 0.1,
+    *,
+    scaled: bool = True,
+    weights: Tensor | ArrayLike | None = None,
+) -> ConformalIntervals:
+    """Learn from held-out rows how wide intervals must be to hold all but a share `alpha` of new measured values.
+
+    The quantile is the ⌈(1 - α)(n + 1)⌉-th smallest of the n scores `|y - mean| / std`. If held-out and new rows are
+    exchangeable, then `1 - α <= P(y in interval) <= 1 - α + 1/(n + 1)` (the right one without ties), whatever the model
+    and the data's law: on average over rows, not for each kind of row. Given the held-out rows, the coverage of new
+    ones is spread as `Beta(k, n + 1 - k)`.
+
+    Args:
+        prediction: what `regression_scores` takes, for rows that were used for neither training nor choosing.
+        y: their measured values; of several outputs, each has its own quantile.
+        alpha: chance that an interval misses.
+        scaled: whether intervals are in units of the predicted standard deviation, or all as wide.
+        weights: how many times likelier each row is among new ones than among held-out ones, if it is not the same.
+
+    Returns:
+        The intervals: a function of predictions.
+
+    Raises:
+        ValueError: there are too few rows for `alpha`, shapes do not fit, or a standard deviation is 0.
+
+    Example:
+        >>> intervals = conformal_intervals((torch.zeros(9), torch.ones(9)), torch.arange(9.0), alpha=0.2)
+        >>> intervals.quantile.item(), intervals((torch.tensor([1.0]), torch.tensor([4.0]))).high.item()
+        (7.0, 15.0)
+
+    Reference:
+        Lei et al., 2018, arXiv:1604.04173; weights: Tibshirani et al., 2019, arXiv:1904.06019.
+    """
+    mean, variance = moments_of(prediction)
+    off = (targets_like(y, mean) - mean).abs().reshape(len(mean), -1)
+    ranks = ranked(off / _units(mean, variance, scaled), alpha, weights)
+    quantile = ranks.quantile(alpha)[0]
+    return ConformalIntervals(alpha, quantile, len(mean), scaled, ranks.coverage_range(alpha), ranks)
+
+
+def conformal_sets(
+    probabilities: Probabilities,
+    labels: Tensor | ArrayLike,
+    alpha: float = 0.1,
+    *,
+    method: str = "aps",
+    randomised: bool = True,
+    weights: Tensor | ArrayLike | None = None,
+    generator: torch.Generator | None = None,
+) -> ConformalSets:
+    """Learn from held-out rows which classes to name so that all but a share `alpha` of the true ones are among them.
+
+    "lac" (least ambiguous sets): the score of a class is `1 - p_k`; sets are smallest on average. "aps" (adaptive
+    prediction sets): the sum of all probabilities down to that class; sets grow where the model is unsure. Randomised,
+    a random part of its own probability is left out of the sum, without which sets hold more than they should.
+    What is guaranteed is as for `conformal_intervals`.
+
+    Args:
+        probabilities: what `reliability` takes, for rows that were used for neither training nor choosing.
+        labels: their true classes, from 0.
+        alpha: chance that a set misses.
+        method: "aps" or "lac".
+        randomised: whether "aps" is randomised.
+        weights: how many times likelier each row is among new ones than among held-out ones, if it is not the same.
+        generator: source of randomness; None: torch's own stream.
+
+    Returns:
+        The sets: a function of probabilities.
+
+    Raises:
+        ValueError: there are too few rows for `alpha`, or the labels are not those of the probabilities.
+
+    Example:
+        >>> p = torch.tensor([[0.6, 0.3, 0.1]]).expand(9, 3)
+        >>> sets = conformal_sets(p, [0, 0, 0, 0, 0, 0, 1, 1, 2], alpha=0.2, method="lac")
+        >>> sets(p[:1])
+        tensor([[ True,  True, False]])
+
+    Reference:
+        Sadinle, Lei & Wasserman, 2019, arXiv:1609.00451; Romano, Sesia & Candès, 2020, arXiv:2006.02544.
+    """
+    if method not in METHODS:
+        raise ValueError(f"`method` must be a way to score, got {method!r}: {closest(method, METHODS)}")
+    rows, truth = class_rows(probabilities, labels)
+    randomised = randomised and method == "aps"
+    scores = class_scores(_both(rows), method, randomised, generator)
+    ranks = ranked(scores.gather(1, truth.unsqueeze(1)), alpha, weights)
+    quantile = ranks.quantile(alpha).item()
+    return ConformalSets(
+        alpha, quantile, len(rows), method, randomised, rows.dim() == 1, ranks.coverage_range(alpha), ranks
+    )
+
+
+def class_scores(rows: Tensor, method: str, randomised: bool, generator: torch.Generator | None) -> Tensor:
+    """Score every class of every row: the higher, the less it conforms."""
+    if method == "lac":
+        return 1 - rows
+    ordered, order = rows.sort(dim=-1, descending=True, stable=True)
+    sums = ordered.cumsum(-1)
+    if randomised:
+        drawn = masks.uniform((len(rows), 1), dtype=rows.dtype, device=rows.device, generator=generator)
+        sums = sums - drawn * ordered
+    return torch.empty_like(sums).scatter_(-1, order, sums)
+
+
+def _both(rows: Tensor) -> Tensor:
+    return torch.stack([1 - rows, rows], -1) if rows.dim() == 1 else rows
+
+
+def _units(mean: Tensor, variance: Tensor, scaled: bool) -> Tensor:
+    """What scores are measured in, (rows, outputs)."""
+    if not scaled:
+        return torch.ones_like(mean).reshape(len(mean), -1)
+    if not (variance > 0).all():
+        raise ValueError(
+            "the predicted variance must be above 0 in every row for scaled intervals: add noise by fit_variance, or "
+            "let scaled=False."
+        )
+    return variance.sqrt().expand_as(mean).reshape(len(mean), -1)
+
+
+def _guarantee(alpha: float, n_rows: int, found: tuple[float, float]) -> str:
+    return (
+        f"from {n_rows} held-out rows\n"
+        f"  they hold the truth of at least {1 - alpha:.4g} of new rows like those, on average over held-out rows;\n"
+        f"  given these, with 95 % chance, of {found[0]:.3f} to {found[1]:.3f}"
+    )
