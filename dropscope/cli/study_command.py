@@ -2,18 +2,20 @@
 
 import json
 import sys
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from dropscope.cli.wording import told_as_typed
 from dropscope.errors import closest
 
 __all__ = ["study"]
 
 
 def study(
-    table: Annotated[str, typer.Argument(help="A CSV, TSV or Parquet file, or the name of a bundled table.")],
+    table: Annotated[str, typer.Argument(help="A CSV, Parquet, Arrow, Excel or JSON lines file, or a bundled table.")],
     target: Annotated[str | None, typer.Option(help="Column to predict (bundled tables know theirs).")] = None,
     task: Annotated[str | None, typer.Option(help="auto, regression or classification.")] = None,
     metric: Annotated[str | None, typer.Option(help="rmse, mae; log_loss, error, balanced_error.")] = None,
@@ -51,28 +53,29 @@ def study(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Measure how much dropout a table and a network should have, where, and why."""
-    given = {
-        "task": task, "metric": metric, "p_input": _numbers("p_input", p_input),
-        "p_hidden": _numbers("p_hidden", p_hidden), "pair": _pairs(pair), "seeds": seeds, "study_seed": study_seed,
-        "epochs": _epochs(epochs),
-        "max_seconds": max_seconds, "width": width, "depth": depth, "batch_size": batch_size, "lr": _numbers("lr", lr),
-        "optimizer": optimizer, "weight_decay": weight_decay, "patience": patience, "max_order": max_order,
-        "budget": budget, "test": test, "fractions": _numbers("fractions", fractions), "split_column": split_column,
-        "group_column": group_column, "time_column": time_column, "categorical": _columns(categorical),
-        "drop": _columns(drop), "allow_leak": allow_leak or None, "device": device,
-    }  # fmt: skip
-    options = {name: value for name, value in given.items() if value is not None}
-    _run(table, target, options, out=out, fresh=fresh, workers=workers, quiet=quiet, as_json=as_json)
+    with told_as_typed(signature(study).parameters):
+        given = {
+            "task": task, "metric": metric, "p_input": _numbers("p_input", p_input),
+            "p_hidden": _numbers("p_hidden", p_hidden), "pair": _pairs(pair), "seeds": seeds, "study_seed": study_seed,
+            "epochs": _epochs(epochs), "max_seconds": max_seconds, "width": width, "depth": depth,
+            "batch_size": batch_size, "lr": _numbers("lr", lr), "optimizer": optimizer, "weight_decay": weight_decay,
+            "patience": patience, "max_order": max_order, "budget": budget, "test": test,
+            "fractions": _numbers("fractions", fractions), "split_column": split_column, "group_column": group_column,
+            "time_column": time_column, "categorical": _columns(categorical), "drop": _columns(drop),
+            "allow_leak": allow_leak or None, "device": device,
+        }  # fmt: skip
+        _run(table, target, given, out=out, fresh=fresh, workers=workers, quiet=quiet, as_json=as_json)
 
 
 def _run(
-    table: str, target: str | None, options: dict[str, Any], *, out: Path | None, fresh: bool, workers: int,
+    table: str, target: str | None, given: dict[str, Any], *, out: Path | None, fresh: bool, workers: int,
     quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     from dropscope.cli.display import Display, print_result
     from dropscope.study import run
     from dropscope.study.options import Options
 
+    options = {name: value for name, value in given.items() if value is not None}
     Options.of(**options)  # wrong options are refused before anything is read
     frame, target, options, name, source = _resolve(table, target, options)
     out = out or Path("studies") / name
@@ -121,7 +124,7 @@ def _resolve(table: str, target: str | None, options: dict[str, Any]) -> tuple[A
             raise ValueError("`--target` must name the column to predict.")
         return path, target, options, path.stem or "table", str(path)
     if table not in names():
-        raise ValueError(f"`{table}` is neither a file nor a bundled table: {closest(table, names())}")
+        raise ValueError(f"TABLE must be a file or a bundled table, got {table!r}: {closest(table, names())}")
     kept = bundled(table)
     target = target or kept.target
     brought = dict(kept.options)

@@ -1,11 +1,13 @@
 """What the library says, in the words of the command line: options for arguments, and names for columns."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 
-__all__ = ["in_options", "told_in_options"]
+from dropscope.errors import BadTable
+
+__all__ = ["in_options", "told_as_typed", "told_in_options"]
 
 OPTIONS = {
     "inputs": "data", "table": "data", "blocks": "blocks", "budget": "budget", "max_order": "max-order",
@@ -68,6 +70,29 @@ def told_in_options(model: str, columns: Sequence[str] | None = None) -> Iterato
         if isinstance(error, ValueError | TypeError):
             raise ValueError(in_options(str(error), model, columns)) from error
         raise
+
+
+@contextmanager
+def told_as_typed(options: Iterable[str]) -> Iterator[None]:
+    """Raise a study's errors with its options as they are typed, `--p-hidden` for `p_hidden`.
+
+    Args:
+        options: names of the options.
+
+    Raises:
+        ValueError: something was wrong.
+    """
+    try:
+        yield
+    except BadTable as error:
+        # Its columns may have the names of options.
+        raise BadTable(_typed(r"^`(target)`(?= must)|^`(metric)`(?= must be one of)", error)) from error
+    except ValueError as error:
+        raise ValueError(_typed(rf"`({'|'.join(options)})`", error)) from error
+
+
+def _typed(pattern: str, error: ValueError) -> str:
+    return re.sub(pattern, lambda found: found[0].replace("`", "`--", 1).replace("_", "-"), str(error))
 
 
 def _is_the_models(trace: TracebackType | None) -> bool:

@@ -27,7 +27,8 @@ class Options:
     `p_input`, `p_hidden`: rates studied at one place alone; `pair`: (input, hidden) rates studied together, by default
     (p/4, p) for each hidden p and the textbook's (.2, .5). `epochs=None` plans for `max_seconds`. An epoch is one pass
     over the fit rows, and at least 10 updates; `patience=None` is 15 epochs, and at least 500 updates. `test` and
-    `fractions` are shares of rows: test of all, then fit, stop and select of what remains.
+    `fractions` are shares of rows: test of all, then fit, stop and select of what remains; of more than 100,000 rows to
+    stop, select or test on so many are drawn.
     """
 
     task: str = "auto"

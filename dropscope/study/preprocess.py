@@ -1,18 +1,22 @@
 """From table columns to network inputs: impute, standardise, one-hot; one group of inputs for each table column."""
 
-from dataclasses import dataclass
-from itertools import chain
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from dropscope.errors import need
+from dropscope.study.level_effects import as_targets, cross_fitted, level_effects
 from dropscope.study.schema import Schema
+from dropscope.study.times import TREND, Clock
+from dropscope.study.words import Words
 
 __all__ = ["Encoder", "correlated_blocks"]
 
 CORRELATED = 0.9
 RARE = 10  # rows
+BLOCK = 65_536  # rows
 NUMBERS = ("median", "mean", "scale")
 
 
@@ -22,7 +26,12 @@ class Encoder:
 
     Numeric column j becomes `(x_j - mean_j) / scale_j` with missing values at the median, or 0 where it was constant
     when fitted (scale 0), and one more 0/1 column where values were missing when fitted. A category becomes its one-hot
-    columns, as they are: dropping all of them says "unknown", as does a level never seen.
+    columns, as they are: dropping all of them says "unknown", as does a level never seen; or the effects of its levels
+    on the target, in standard deviations. Times become a standardised trend, and sine and cosine of each cycle; texts
+    the standardised numbers of their words.
+
+    `trends` holds the median, mean and scale of each time's trend, `words` the means and scales of each text, and
+    `effects` one row a level.
     """
 
     schema: Schema
@@ -30,54 +39,97 @@ class Encoder:
     means: np.ndarray
     scales: np.ndarray
     missing: np.ndarray
+    trends: Mapping[str, np.ndarray] = field(default_factory=dict)
+    words: Mapping[str, np.ndarray] = field(default_factory=dict)
+    effects: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @classmethod
-    def fit(cls, schema: Schema, raw: np.ndarray, missing: np.ndarray) -> "Encoder":
-        """Learn medians, means and scales.
+    def fit(cls, schema: Schema, raw: np.ndarray, missing: np.ndarray, y: np.ndarray | None = None) -> "Encoder":
+        """Learn medians, means and scales, and the effects of levels where targets encode them.
 
         Args:
             schema: the roles of the columns.
-            raw: shape (rows, features), from `Schema.raw`: the rows to learn from.
+            raw: shape (rows, columns), from `Schema.raw`: the rows to learn from.
             missing: shape (numeric columns,), true where the table has missing values: these get an indicator.
+            y: shape (rows,), values or class indices; needed if the schema encodes categories by target.
 
         Returns:
             The fitted encoder.
         """
-        impute, preprocessing = need("sklearn.impute", "study"), need("sklearn.preprocessing", "study")
-        numeric = raw[:, : len(schema.numeric)]
-        if not schema.numeric:
-            nothing = np.zeros(0)
-            return cls(schema, nothing, nothing, nothing, missing)
-        imputer = impute.SimpleImputer(strategy="median", keep_empty_features=True).fit(numeric)
-        scaler = preprocessing.StandardScaler().fit(imputer.transform(numeric))
-        # A column that is constant when fitted says nothing: scale 0 marks it, and it is encoded as 0.
-        scales = np.where(scaler.var_ > 0, scaler.scale_, 0.0)
-        return cls(schema, imputer.statistics_, scaler.mean_, scales, missing)
+        medians, means, scales = _statistics(raw[:, : len(schema.numeric)])
+        spans = schema.spans
+        trends = {name: _trend(clock, raw[:, spans[name]]) for name, clock in schema.times.items()}
+        words = {name: np.stack(_statistics(raw[:, spans[name]])[1:]) for name in schema.texts}
+        effects = {}
+        for name, codes, targets in _to_code(schema, raw, y):
+            levels = len(schema.levels[name])
+            spread = cross_fitted(codes, targets, levels).std(0)
+            effects[name] = level_effects(codes, targets, levels) * _factors(spread)
+        return cls(schema, medians, means, scales, missing, trends, words, effects)
 
     def transform(self, raw: np.ndarray) -> np.ndarray:
         """Encode rows.
 
         Args:
-            raw: shape (rows, features), from `Schema.raw`.
+            raw: shape (rows, columns), from `Schema.raw`.
 
         Returns:
             Shape (rows, encoded columns), float32.
         """
+        encoded = np.empty((len(raw), len(self.columns)), np.float32)
+        for start in range(0, len(raw), BLOCK):
+            encoded[start : start + BLOCK] = self._encode(raw[start : start + BLOCK])
+        return encoded
+
+    def transform_fitted(self, raw: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Encode the very rows that were fitted: the effect of a level comes from other rows than the one encoded.
+
+        Args:
+            raw: shape (rows, columns), as given to `fit`.
+            y: shape (rows,), as given to `fit`.
+
+        Returns:
+            Shape (rows, encoded columns), float32.
+        """
+        encoded = self.transform(raw)
+        features, columns = self.schema.features, np.array(self.columns)
+        for name, codes, targets in _to_code(self.schema, raw, y):
+            effects = cross_fitted(codes, targets, len(self.schema.levels[name]))
+            encoded[:, columns == features.index(name)] = effects * _factors(effects.std(0))
+        return encoded
+
+    def _encode(self, raw: np.ndarray) -> np.ndarray:
+        schema, spans = self.schema, self.schema.spans
         numeric = raw[:, : len(self.means)]
         absent = np.isnan(numeric)
-        factors = np.divide(1.0, self.scales, out=np.zeros_like(self.scales), where=self.scales > 0)
-        standard = (np.where(absent, self.medians, numeric) - self.means) * factors
+        standard = (np.where(absent, self.medians, numeric) - self.means) * _factors(self.scales)
         parts = [standard, absent[:, self.missing]]
-        for j, levels in enumerate(self.schema.levels.values(), start=len(self.means)):
-            parts.append(raw[:, j, None] == np.arange(len(levels)))
+        for name, levels in schema.levels.items():
+            if name not in schema.by_target:
+                parts.append(raw[:, spans[name]] == np.arange(len(levels)))
+        for name, (median, mean, scale) in self.trends.items():
+            parts.append(schema.times[name].encode(raw[:, spans[name]], median, mean, float(_factors(scale))))
+        for name, (means, scales) in self.words.items():
+            parts.append((raw[:, spans[name]] - means) * _factors(scales))
+        for name, effects in self.effects.items():
+            unknown = np.zeros_like(effects[:1])  # the last row, which is that of code -1
+            parts.append(np.concatenate([effects, unknown])[raw[:, spans[name]][:, 0].astype(int)])
         return np.concatenate(parts, axis=1, dtype=np.float32, casting="unsafe")
 
     @property
     def columns(self) -> tuple[int, ...]:
         """For each encoded column, the index of the table column it comes from."""
-        numbers = len(self.schema.numeric)
-        coded = [[j] * len(levels) for j, levels in enumerate(self.schema.levels.values(), start=numbers)]
-        return (*range(numbers), *map(int, np.flatnonzero(self.missing)), *chain.from_iterable(coded))
+        schema = self.schema
+        indicators = [name for name, indicator in zip(schema.numeric, self.missing, strict=True) if indicator]
+        widths = [
+            *((name, 1) for name in (*schema.numeric, *indicators)),
+            *((name, len(levels)) for name, levels in schema.levels.items() if name not in schema.by_target),
+            *((name, clock.width) for name, clock in schema.times.items()),
+            *((name, scales.shape[1]) for name, scales in self.words.items()),
+            *((name, effects.shape[1]) for name, effects in self.effects.items()),
+        ]
+        index = {name: j for j, name in enumerate(schema.features)}
+        return tuple(index[name] for name, width in widths for _ in range(width))
 
     def to_dict(self) -> dict[str, Any]:
         """Write the encoder as plain lists.
@@ -86,7 +138,7 @@ class Encoder:
             What `from_dict` reads.
         """
         schema = self.schema
-        return {
+        kept: dict[str, Any] = {
             "target": schema.target,
             "task": schema.task,
             "classes": list(schema.classes),
@@ -99,6 +151,24 @@ class Encoder:
             ],
             "levels": {name: list(levels) for name, levels in schema.levels.items()},
         }  # fmt: skip
+        # What a table has none of is left out: its stores were written before there was any.
+        if schema.times:
+            kept["times"] = {
+                name: {"clock": asdict(clock), "trend": self.trends[name].tolist()}
+                for name, clock in schema.times.items()
+            }
+        if schema.texts:
+            kept["texts"] = {
+                name: {
+                    "weights": words.weights.tolist(),
+                    "directions": words.directions.tolist(),
+                    "scales": self.words[name].tolist(),
+                }
+                for name, words in schema.texts.items()
+            }
+        if schema.by_target:
+            kept["by_target"] = {name: effects.tolist() for name, effects in self.effects.items()}
+        return kept
 
     @classmethod
     def from_dict(cls, kept: dict[str, Any]) -> "Encoder":
@@ -110,12 +180,56 @@ class Encoder:
         Returns:
             An encoder that transforms as the kept one did.
         """
-        numeric = kept["numeric"]
-        levels = {name: tuple(values) for name, values in kept["levels"].items()}
-        names = tuple(column["name"] for column in numeric)
-        schema = Schema(kept["target"], kept["task"], tuple(kept["classes"]), names, levels)
+        numeric, times, texts = kept["numeric"], kept.get("times", {}), kept.get("texts", {})
+        effects = {name: np.array(table, float) for name, table in kept.get("by_target", {}).items()}
+        schema = Schema(
+            kept["target"],
+            kept["task"],
+            tuple(kept["classes"]),
+            tuple(column["name"] for column in numeric),
+            {name: tuple(values) for name, values in kept["levels"].items()},
+            {name: Clock(**{**one["clock"], "parts": tuple(one["clock"]["parts"])}) for name, one in times.items()},
+            {name: Words(np.array(one["weights"]), np.array(one["directions"])) for name, one in texts.items()},
+            tuple(effects),
+        )
         medians, means, scales = (np.array([column[key] for column in numeric], float) for key in NUMBERS)
-        return cls(schema, medians, means, scales, np.array([column["indicator"] for column in numeric], bool))
+        missing = np.array([column["indicator"] for column in numeric], bool)
+        trends = {name: np.array(one["trend"], float) for name, one in times.items()}
+        words = {name: np.array(one["scales"], float) for name, one in texts.items()}
+        return cls(schema, medians, means, scales, missing, trends, words, effects)
+
+
+def _statistics(numeric: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Medians of what is known, then means and scales with the rest at the median; a constant column has scale 0."""
+    if not numeric.shape[1]:
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    known = [column[~np.isnan(column)] for column in numeric.T]
+    medians = np.array([np.median(values) if len(values) else 0.0 for values in known])
+    filled = np.where(np.isnan(numeric), medians, numeric)
+    scaler = need("sklearn.preprocessing", "study").StandardScaler().fit(filled)
+    return medians, scaler.mean_, np.where(scaler.var_ > 0, scaler.scale_, 0.0)
+
+
+def _trend(clock: Clock, raw: np.ndarray) -> np.ndarray:
+    if TREND not in clock.parts:
+        return np.zeros(3)
+    return np.concatenate(_statistics(raw[:, :1]))
+
+
+def _factors(scales: np.ndarray) -> np.ndarray:
+    """1 / scale; and 0 where a column was constant when fitted, which says nothing."""
+    return np.divide(1.0, scales, out=np.zeros_like(scales), where=scales > 0)
+
+
+def _to_code(schema: Schema, raw: np.ndarray, y: np.ndarray | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Name, level of each row and targets of the categories that are encoded by target."""
+    if not schema.by_target:
+        return
+    if y is None:
+        raise ValueError("`y` must be given, got None: categories of this schema are encoded by target.")
+    targets = as_targets(y, len(schema.classes))
+    for name in schema.by_target:
+        yield name, raw[:, schema.spans[name]][:, 0].astype(int), targets
 
 
 def correlated_blocks(x: np.ndarray, columns: tuple[int, ...]) -> list[list[int]]:

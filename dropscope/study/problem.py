@@ -1,7 +1,7 @@
 """A table made ready for its study: checked, cut and encoded, once for all trials."""
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,8 +12,10 @@ from dropscope.study.leak import find_leak
 from dropscope.study.options import METRICS, Options
 from dropscope.study.preprocess import Encoder, correlated_blocks
 from dropscope.study.schema import Schema, understand, with_levels
-from dropscope.study.splits import Cut, Cutter
+from dropscope.study.splits import MOST_ROWS, Cut, Cutter
+from dropscope.study.times import ISO, holds_times, learn_clock, parse_columns
 from dropscope.study.trial import digest
+from dropscope.study.words import learn_words
 
 __all__ = ["Problem", "SeedData", "pose"]
 
@@ -53,12 +55,13 @@ class Problem:
     @cached_property
     def missing(self) -> np.ndarray:
         """Which numeric columns have missing values outside the test rows: these get an indicator."""
-        return np.isnan(self.raw[self.cutter.rest][:, : len(self.schema.numeric)]).any(0)
+        return np.isnan(self.raw[:, : len(self.schema.numeric)])[self.cutter.rest].any(0)
 
     @cached_property
     def reference(self) -> Encoder:
         """The encoder of all rows that are not test rows: it decides the blocks of the spectrum."""
-        return Encoder.fit(self.schema, self.raw[self.cutter.rest], self.missing)
+        rest = self.cutter.rest
+        return Encoder.fit(self.schema, self.raw[rest], self.missing, self.y[rest])
 
     @cached_property
     def blocks(self) -> list[list[int]]:
@@ -79,6 +82,7 @@ class Problem:
         sha = hashlib.sha256(digest(self.reference.to_dict()).encode())
         cutter = self.cutter
         cuts = [cutter.units[rows], rows, *([] if cutter.given is None else [cutter.given[rows]])]
+        cuts += [cutter.test] if cutter.samples else []
         for array in (self.raw[rows], self.y[rows], *cuts):
             sha.update(np.ascontiguousarray(array).tobytes())
         return sha.hexdigest()
@@ -120,8 +124,10 @@ class Problem:
         Returns:
             The data.
         """
-        encoder = Encoder.fit(self.schema, self.raw[cut.fit], self.missing)
+        encoder = Encoder.fit(self.schema, self.raw[cut.fit], self.missing, self.y[cut.fit])
         x = encoder.transform(self.raw)
+        if self.schema.by_target:
+            x[cut.fit] = encoder.transform_fitted(self.raw[cut.fit], self.y[cut.fit])
         if self.schema.task == "classification":
             return SeedData(x, self.y, 0.0, 1.0, cut, encoder)
         mean, scale = float(self.y[cut.fit].mean()), float(self.y[cut.fit].std()) or 1.0
@@ -142,7 +148,11 @@ def pose(frame: Any, target: str, options: Options) -> Problem:
     Raises:
         BadTable: the table cannot be studied as it is.
     """
+    said: list[str] = []
+    aside = {target, *options.drop, *options.categorical, options.group_column, options.split_column}
+    frame, forms = parse_columns(frame, [name for name in frame.columns if name not in aside], said)
     schema, notes = understand(frame, target, options)
+    notes += said
     metric = options.metric or METRICS[schema.task][0]
     if metric not in METRICS[schema.task]:
         raise BadTable(f"`metric` must be one of {', '.join(METRICS[schema.task])} for {schema.task}, got {metric}.")
@@ -152,13 +162,33 @@ def pose(frame: Any, target: str, options: Options) -> Problem:
         frame.height, options, classes=y if schema.classes else None,
         groups=keys["group"], times=keys["time"], given=keys["split"],
     )  # fmt: skip
-    schema = with_levels(schema, frame[cutter.rest], notes)
+    if cutter.samples:
+        notes.append(f"of more than {MOST_ROWS:,} stop, selection or test rows so many were drawn; others go unused.")
+    schema = _learn(schema, frame, cutter, forms, notes)
     raw = schema.raw(frame)
     if not options.allow_leak:
-        _refuse_leak(schema, raw[cutter.rest], y[cutter.rest])
+        _refuse_leak(schema, raw, y, cutter.rest)
     if all(key is None for key in keys.values()):
         notes += _order_notes(frame, schema, raw, y)
     return Problem(schema, raw, y, cutter, metric, notes)
+
+
+def _learn(schema: Schema, frame: Any, cutter: Cutter, forms: dict[str, str], notes: list[str]) -> Schema:
+    """Learn levels, the parts of times and the words of texts from all rows that are not test rows."""
+    rest = {name: frame[name][cutter.rest] for name in (*schema.levels, *schema.times, *schema.texts)}
+    schema = with_levels(schema, rest, notes, by_target=True)
+    learned = {name: learn_clock(rest[name], forms.get(name, ISO), trend=not cutter.in_time) for name in schema.times}
+    for name, clock in learned.items():
+        notes.append(f"`{name}` holds dates or times: networks see of it {', '.join(clock.parts) or 'nothing'}.")
+    if learned and cutter.in_time:
+        notes.append(
+            "rows are cut by time, so no date is a trend: the later rows would lie beyond all that was fitted."
+        )
+    times = {name: clock for name, clock in learned.items() if clock.parts}
+    schema = replace(schema, times=times, texts={name: learn_words(rest[name]) for name in schema.texts})
+    if not schema.features:
+        raise BadTable("no column is left for the networks to see: drop fewer columns.")
+    return schema
 
 
 def _codes(frame: Any, name: str | None, use: str) -> np.ndarray | None:
@@ -174,8 +204,10 @@ def _codes(frame: Any, name: str | None, use: str) -> np.ndarray | None:
     return np.asarray(column.to_numpy() if column.dtype.is_numeric() else column.cast(str).to_list())
 
 
-def _refuse_leak(schema: Schema, raw: np.ndarray, y: np.ndarray) -> None:
-    leak = find_leak(raw[:, : len(schema.numeric)], list(schema.numeric), y.astype(float)) if schema.numeric else None
+def _refuse_leak(schema: Schema, raw: np.ndarray, y: np.ndarray, rows: np.ndarray) -> None:
+    rows = rows[:: -(-len(rows) // MOST_ROWS)]
+    numeric = raw[rows, : len(schema.numeric)]
+    leak = find_leak(numeric, list(schema.numeric), y[rows].astype(float)) if schema.numeric else None
     if leak:
         columns = ", ".join(f"`{name}`" for name in leak)
         raise BadTable(
@@ -187,13 +219,13 @@ def _refuse_leak(schema: Schema, raw: np.ndarray, y: np.ndarray) -> None:
 def _order_notes(frame: Any, schema: Schema, raw: np.ndarray, y: np.ndarray) -> list[str]:
     """Warn where neighbouring rows look alike: a random cut would then test on near copies."""
     advice = "rows are cut at random all the same: `--time-column` or `--group-column` keeps neighbours together."
-    dates = [name for name in frame.columns if frame[name].dtype.is_temporal()]
+    dates = [name for name in frame.columns if holds_times(frame[name])]
     if dates:
         return [f"`{dates[0]}` holds dates; {advice}"]
-    steps = np.diff(raw[:, : len(schema.numeric)], axis=0)
     for j, name in enumerate(schema.numeric):
-        distinct = len(np.unique(raw[:, j]))
-        if distinct > len(raw) / 10 and ((steps[:, j] >= 0).all() or (steps[:, j] <= 0).all()):
+        steps = np.diff(raw[:, j])
+        is_sorted = (steps >= 0).all() or (steps <= 0).all()
+        if is_sorted and len(np.unique(raw[:, j])) > len(raw) / 10:
             return [f"rows are sorted by `{name}`; {advice}"]
     centred = y - y.mean()
     echo = float((centred[1:] * centred[:-1]).mean() / np.square(centred).mean())

@@ -1,12 +1,18 @@
-"""What each column of a table is: target, number, category, or nothing a network may see."""
+"""What each column of a table is: target, number, category, time, text, or nothing a network may see."""
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
 
 from dropscope.errors import BadTable, closest, need
 from dropscope.study.options import Options
+from dropscope.study.roles import sort_columns
+from dropscope.study.times import Clock, holds_times
+from dropscope.study.words import Words
 
 __all__ = ["MAX_ONE_HOT", "Schema", "understand", "with_levels"]
 
@@ -14,22 +20,42 @@ MIN_ROWS = 50
 MAX_ONE_HOT = 512
 Task = Literal["regression", "classification"]
 MISSING, OTHER = "(missing)", "(other)"
+UNLEARNED = Words(np.zeros(0), np.zeros((0, 0)))
 
 
 @dataclass(frozen=True, eq=False)
 class Schema:
-    """The roles of the columns: enough to turn any later table into what the networks were trained on."""
+    """The roles of the columns: enough to turn any later table into what the networks were trained on.
+
+    `levels` holds the levels of every category, `by_target` names those that are encoded by the target of their levels
+    and not one-hot.
+    """
 
     target: str
     task: Task
     classes: tuple[str, ...]
     numeric: tuple[str, ...]
     levels: dict[str, tuple[str, ...]]
+    times: Mapping[str, Clock] = field(default_factory=dict)
+    texts: Mapping[str, Words] = field(default_factory=dict)
+    by_target: tuple[str, ...] = ()
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Names of the table columns that the networks see, numbers first."""
-        return (*self.numeric, *self.levels)
+        """Names of the table columns that the networks see: numbers, categories, times, texts."""
+        return (*self.numeric, *self.levels, *self.times, *self.texts)
+
+    @property
+    def spans(self) -> dict[str, slice]:
+        """Which columns of `raw` each feature has: one, or those of its parts."""
+        plain = dict.fromkeys((*self.numeric, *self.levels), 1)
+        parts = {name: len(clock.parts) for name, clock in self.times.items()}
+        words = {name: words.directions.shape[1] for name, words in self.texts.items()}
+        widths = {**plain, **parts, **words}
+        return {
+            name: slice(end - width, end)
+            for (name, width), end in zip(widths.items(), accumulate(widths.values()), strict=True)
+        }
 
     def raw(self, frame: Any) -> np.ndarray:
         """Read the features as one float64 matrix, categories as the index of their level.
@@ -38,7 +64,8 @@ class Schema:
             frame: a polars DataFrame with every feature.
 
         Returns:
-            Shape (rows, features); missing numbers are nan, unknown levels -1.
+            Shape (rows, columns), one column a feature but for the parts of times and texts; missing numbers are nan,
+            unknown levels -1.
 
         Raises:
             BadTable: a feature is absent or not a number where it must be.
@@ -48,13 +75,15 @@ class Schema:
         if absent:
             raise BadTable(f"the table lacks the column `{absent[0]}`: {closest(absent[0], frame.columns)}")
         try:
-            columns = [frame[name].cast(polars.Float64).to_numpy() for name in self.numeric]
+            columns = [_numbers(frame[name]) for name in self.numeric]
         except polars.exceptions.PolarsError as error:
             raise BadTable(f"a numeric column holds text: {str(error).splitlines()[0]}") from error
         for name, levels in self.levels.items():
             index = {level: code for code, level in enumerate(levels)}
             spare = index.get(OTHER, -1)
             columns.append(np.array([index.get(level, spare) for level in _as_text(frame[name])], float))
+        columns += [clock.read(frame[name]) for name, clock in self.times.items()]
+        columns += [words.read(frame[name]) for name, words in self.texts.items()]
         return np.column_stack(columns)
 
     def labels(self, frame: Any) -> np.ndarray:
@@ -95,13 +124,21 @@ def understand(frame: Any, target: str, options: Options) -> tuple[Schema, list[
     if frame.height < MIN_ROWS:
         raise BadTable(f"a study needs at least {MIN_ROWS} rows, got {frame.height}.")
     task, classes = _target(frame, target, options, notes)
-    names = [name for name in frame.columns if name not in {target, *options.drop, *_cutters(options)}]
-    numeric, categorical = _kinds(frame, names, options, notes)
-    if not numeric and not categorical:
+    aside = {target, *options.drop, *_cutters(options)}
+    if options.time_column and holds_times(frame[options.time_column]):
+        aside.remove(options.time_column)  # it cuts the rows, and still says what hour and weekday it was
+    names = [name for name in frame.columns if name not in aside]
+    roles = sort_columns(frame, names, options.categorical, notes)
+    categories = roles.categorical[: MAX_ONE_HOT // 2]
+    if len(categories) < len(roles.categorical):
+        notes.append(f"{len(roles.categorical)} categorical columns were capped at the first {len(categories)}.")
+    schema = Schema(
+        target, task, classes, tuple(roles.numeric), dict.fromkeys(categories, ()),
+        dict.fromkeys(roles.times, Clock()), dict.fromkeys(roles.texts, UNLEARNED),
+    )  # fmt: skip
+    if not schema.features:
         raise BadTable("no column is left for the networks to see: drop fewer columns.")
-    if len(categorical) > MAX_ONE_HOT // 2:
-        notes.append(f"{len(categorical)} categorical columns were capped at the first {MAX_ONE_HOT // 2}.")
-    return Schema(target, task, classes, tuple(numeric), dict.fromkeys(categorical[: MAX_ONE_HOT // 2], ())), notes
+    return schema, notes
 
 
 def _cutters(options: Options) -> list[str]:
@@ -139,48 +176,35 @@ def _target(frame: Any, target: str, options: Options, notes: list[str]) -> tupl
     return task, tuple(str(value) for value in values)
 
 
-def _kinds(frame: Any, names: list[str], options: Options, notes: list[str]) -> tuple[list[str], list[str]]:
-    numeric, categorical = [], []
-    for name in names:
-        column = frame[name]
-        if column.null_count() == frame.height or (column.dtype.is_float() and column.is_nan().all()):
-            raise BadTable(f"`{name}` has no value in any row: drop it (`--drop {name}`).")
-        if column.dtype.is_float() and column.is_infinite().any():
-            row = int(column.is_infinite().arg_max() or 0)
-            raise BadTable(f"`{name}` must be finite, got {column[row]} in row {row + 1}: remove or replace it.")
-        if column.n_unique() < 2:
-            notes.append(f"`{name}` is constant and was dropped.")
-        elif name in options.categorical or column.dtype == need("polars", "study").Boolean:
-            categorical.append(name)
-        elif column.dtype.is_numeric():
-            numeric.append(name)
-        elif column.dtype.is_temporal():
-            notes.append(f"`{name}` holds dates and was dropped; `--time-column {name}` cuts the rows by it.")
-        elif column.n_unique() > max(20, frame.height // 2):
-            notes.append(f"`{name}` has {column.n_unique()} distinct texts, looks like an identifier and was dropped.")
-        else:
-            categorical.append(name)
-    return numeric, categorical
+def with_levels(schema: Schema, frame: Any, notes: list[str], *, by_target: bool = False) -> Schema:
+    """Learn the levels of each category; all together get `MAX_ONE_HOT` one-hot columns at most.
 
-
-def with_levels(schema: Schema, frame: Any, notes: list[str]) -> Schema:
-    """Learn the levels of each category, the most frequent where all together pass `MAX_ONE_HOT`.
+    Where there are more, the most frequent levels are kept and the rest become one; or, `by_target`, the categories of
+    most levels are encoded by the target of their levels, those of two rows or more.
 
     Args:
         schema: the roles of the columns.
         frame: the rows to learn from.
         notes: what is decided is appended here.
+        by_target: whether targets may encode categories.
 
     Returns:
         The schema with its levels.
     """
-    counted = {}
-    for name in schema.levels:
-        values, counts = np.unique(np.array(_as_text(frame[name])), return_counts=True)
-        counted[name] = [str(values[i]) for i in np.argsort(-counts, kind="stable")]
-    total = sum(map(len, counted.values()))
-    cap = max(map(len, counted.values()), default=0)
-    while sum(min(len(levels), cap) for levels in counted.values()) > MAX_ONE_HOT:
+    counted = {name: Counter(_as_text(frame[name])) for name in schema.levels}
+    ranked = {name: _most_frequent_first(counts) for name, counts in counted.items()}
+    if by_target:
+        encoded = _too_many(ranked)
+        for name in encoded:
+            notes.append(
+                f"`{name}` has {len(ranked[name])} levels, too many for one-hot columns: networks see how far the "
+                "target of each lies from the mean on other rows to fit."
+            )
+            ranked[name] = [level for level in ranked[name] if counted[name][level] > 1]
+        return replace(schema, levels={name: tuple(levels) for name, levels in ranked.items()}, by_target=encoded)
+    total = sum(map(len, ranked.values()))
+    cap = max(map(len, ranked.values()), default=0)
+    while sum(min(len(levels), cap) for levels in ranked.values()) > MAX_ONE_HOT:
         cap -= 1
     if total > MAX_ONE_HOT:
         notes.append(f"{total} one-hot columns were capped at {MAX_ONE_HOT}: rare levels became `{OTHER}`.")
@@ -188,9 +212,28 @@ def with_levels(schema: Schema, frame: Any, notes: list[str]) -> Schema:
         schema,
         levels={
             name: tuple(levels) if len(levels) <= cap else (*levels[: cap - 1], OTHER)
-            for name, levels in counted.items()
+            for name, levels in ranked.items()
         },
     )
+
+
+def _most_frequent_first(counts: Counter[str]) -> list[str]:
+    return sorted(counts, key=lambda level: (-counts[level], level))
+
+
+def _too_many(ranked: dict[str, list[str]]) -> tuple[str, ...]:
+    """The categories of most levels, so many that all others fit into `MAX_ONE_HOT` columns."""
+    left = sorted(ranked, key=lambda name: len(ranked[name]))
+    while sum(len(ranked[name]) for name in left) > MAX_ONE_HOT:
+        left.pop()
+    return tuple(name for name in ranked if name not in left)
+
+
+def _numbers(column: Any) -> np.ndarray:
+    polars = need("polars", "study")
+    if column.dtype == polars.Duration:
+        return column.dt.total_microseconds().cast(polars.Float64).to_numpy() / 1e6
+    return column.cast(polars.Float64).to_numpy()
 
 
 def _as_text(column: Any) -> list[str]:

@@ -1,27 +1,25 @@
 """Read a table strictly: whatever would be guessed or silently filled in elsewhere is an error here."""
 
-import csv
-import gzip
-import io
-import zlib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dropscope.errors import BadTable, closest, need
+from dropscope.errors import BadTable, MissingExtra, closest, need
+from dropscope.study.csv_text import first_line, read_csv
+from dropscope.study.file_kinds import READERS
 
 __all__ = ["as_frame", "read_table", "to_frame"]
 
-SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".csv.gz", ".tsv.gz")
+TEXT = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")
 
 
 def read_table(path: str | Path) -> Any:
-    """Read a CSV, TSV or Parquet file.
+    """Read a CSV, TSV, Parquet, Arrow, Excel or JSON lines file.
 
     Args:
-        path: the file; `.csv` and `.tsv` may be compressed with gzip.
+        path: the file; `.csv` and `.tsv` may be compressed with gzip, and `table.xlsx:Sheet2` names a sheet. A folder
+            is read as the Parquet files in it.
 
     Returns:
         A polars DataFrame.
@@ -29,70 +27,29 @@ def read_table(path: str | Path) -> Any:
     Raises:
         BadTable: the file is missing, empty, binary, ragged, has unnamed or repeated columns, or is of an unknown kind.
     """
-    path = Path(path)
+    path, sheet = _split_sheet(Path(path))
     if not path.exists():
         raise BadTable(f"`table` must be an existing file, got {path}: there is no such file.")
-    if path.is_dir():
-        raise BadTable(f"`table` must be a file, got the folder {path}.")
-    if not path.name.lower().endswith(SUFFIXES):
-        raise BadTable(f"`table` must end in one of {', '.join(SUFFIXES)}, got {path.name}.")
-    polars = need("polars", "study")
-    if path.suffix.lower() == ".parquet":
-        try:
-            return polars.read_parquet(path)
-        except Exception as error:
-            raise BadTable(f"{path.name} is not a readable Parquet file: {_first_line(error)}") from error
-    return _read_text(path, polars)
-
-
-def _read_text(path: Path, polars: Any) -> Any:
+    if path.is_dir() and not any(path.glob("*.parquet")):
+        raise BadTable(f"`table` must be a file, got the folder {path}, which holds no .parquet files.")
+    if path.name.lower().endswith(TEXT):
+        return read_csv(path)
+    suffix = ".parquet" if path.is_dir() else path.suffix.lower()
+    if suffix not in READERS:
+        raise BadTable(f"`table` must end in one of {', '.join((*TEXT, *READERS))}, got {path.name}.")
+    kind, read = READERS[suffix]
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise BadTable(f"{path.name} is not a readable gzip file: {_first_line(error)}") from error
-    if not raw.strip():
-        raise BadTable(f"{path.name} is empty: a table needs a line of column names and at least 50 rows.")
-    if b"\0" in raw:
-        raise BadTable(f"{path.name} is a binary file, not text: export it as CSV or Parquet.")
-    try:
-        text = raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        raise BadTable(f"{path.name} is not UTF-8 text (byte {error.start}): re-save it as UTF-8.") from error
-    separator = _separator(text)
-    try:
-        _check_rectangular(path.name, csv.reader(io.StringIO(text, newline=""), delimiter=separator))
-    except csv.Error as error:
-        raise BadTable(f"{path.name} cannot be read as CSV: {_first_line(error)}") from error
-    try:
-        return polars.read_csv(
-            text.encode(), separator=separator, infer_schema_length=None, try_parse_dates=True,
-            null_values=["", "NA", "N/A", "NaN", "nan", "null", "None", "?"],
-        )  # fmt: skip
-    except polars.exceptions.PolarsError as error:
-        raise BadTable(f"{path.name} cannot be read as CSV: {_first_line(error)}") from error
+        return read(path, sheet)
+    except (BadTable, MissingExtra):
+        raise
+    except Exception as error:
+        raise BadTable(f"{path.name} is not a readable {kind}: {first_line(error)}") from error
 
 
-def _separator(text: str) -> str:
-    header = text.partition("\n")[0]
-    return max([",", ";", "\t"], key=header.count)
-
-
-def _check_rectangular(name: str, rows: Iterable[list[str]]) -> None:
-    """Raise on ragged rows: polars pads short ones with nulls without a word."""
-    rows = iter(rows)
-    header = next(rows)
-    if any(not column.strip() for column in header):
-        raise BadTable(f"{name} has a column without a name: the first line must name every column.")
-    repeated = {column for column in header if header.count(column) > 1}
-    if repeated:
-        raise BadTable(f"{name} has more than one column named `{sorted(repeated)[0]}`: names must differ.")
-    for number, row in enumerate(rows, start=2):
-        if row and len(row) != len(header):
-            raise BadTable(f"{name} is ragged: row {number} has {len(row)} fields where the header has {len(header)}.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _split_sheet(path: Path) -> tuple[Path, str | None]:
+    """Take `table.xlsx:Sheet2` apart."""
+    name, colon, sheet = path.name.rpartition(".xlsx:")
+    return (path.with_name(f"{name}.xlsx"), sheet) if colon else (path, None)
 
 
 def as_frame(table: Any, target: Any) -> tuple[Any, str]:

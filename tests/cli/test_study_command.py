@@ -56,16 +56,19 @@ def test_the_answer_is_printed_with_code_and_files(monkeypatch, capsys, table, t
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--target", "prise"], "did you mean `price`?"),
+        (["--target", "prise"], "`--target` must be a column of the table, got `prise`: did you mean `price`?"),
         ([], "`--target` must name the column"),
-        (["--target", "price", "--p-hidden", "half"], "`p_hidden` must be numbers separated by commas, got 'half'"),
-        (["--target", "price", "--p-hidden", "1.5"], "`p_hidden` must be in [0, 1), got 1.5"),
-        (["--target", "price", "--pair", "0.5"], "`pair` must be"),
-        (["--target", "price", "--seeds", "-1"], "`seeds` must be a whole number of at least 2, got -1"),
-        (["--target", "price", "--epochs", "many"], "`epochs` must be `auto` or a whole number"),
+        (["--target", "price", "--p-hidden", "half"], "`--p-hidden` must be numbers separated by commas, got 'half'"),
+        (["--target", "price", "--p-hidden", "1.5"], "`--p-hidden` must be in [0, 1), got 1.5"),
+        (["--target", "price", "--pair", "0.5"], "`--pair` must be"),
+        (["--target", "price", "--seeds", "-1"], "`--seeds` must be a whole number of at least 2, got -1"),
+        (["--target", "price", "--epochs", "many"], "`--epochs` must be `auto` or a whole number"),
         (["--target", "price", "--drop", "colour"], "`colour` must be a column of the table"),
-        (["--target", "price", "--workers", "0"], "`workers` must be a whole number"),
-        (["--target", "price", "--device", "cuda"], "torch sees no GPU"),
+        (["--target", "price", "--workers", "0"], "`--workers` must be a whole number"),
+        (["--target", "price", "--device", "cuda"], "`--device` must be available, got 'cuda' where torch sees no GPU"),
+        (["--target", "price", "--test", "1.5"], "`--test` and `--fractions` must be in (0, 1), got 1.5"),
+        (["--target", "price", "--metric", "log_loss"], "`--metric` must be one of rmse, mae for regression"),
+        (["--target", "price", "--time-column", "age", "--group-column", "area"], "`--time-column` and `--group-col"),
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(monkeypatch, capsys, table, tmp_path, arguments, message):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dropscope.errors import BadTable
-from dropscope.study import Options
+from dropscope.study import Options, splits
 from dropscope.study.splits import PARTS, Cutter
 
 OPTIONS = Options()
@@ -95,3 +95,40 @@ def test_other_words_in_the_split_column_are_refused():
 def test_a_part_without_rows_is_refused():
     with pytest.raises(BadTable, match="rows must be two or more"):
         Cutter(100, OPTIONS, groups=np.zeros(100, int))
+
+
+class TestManyRows:
+    @pytest.fixture(autouse=True)
+    def _few(self, monkeypatch):
+        monkeypatch.setattr(splits, "MOST_ROWS", 50)
+
+    @pytest.mark.parametrize("use", ["plain", "classes", "groups", "times"])
+    def test_scored_rows_are_drawn_from_those_of_a_smaller_study(self, seed, monkeypatch, use):
+        values = np.random.default_rng(seed).integers(0, 120, 1000)
+        key = {} if use == "plain" else {use: values % 3 if use == "classes" else values}
+        few = Cutter(1000, OPTIONS, **key)
+        monkeypatch.setattr(splits, "MOST_ROWS", 1000)
+        every = Cutter(1000, OPTIONS, **key)
+        assert (few.samples, every.samples) == (True, False)
+        assert len(few.test) == 50
+        assert set(few.test) < set(every.test)
+        assert np.array_equal(few.rest, every.rest)
+        expected = parts(every, 2)
+        monkeypatch.setattr(splits, "MOST_ROWS", 50)
+        fit, *scored = parts(few, 2)
+        assert np.array_equal(fit, expected[0])
+        for rows, whole in zip(scored, expected[1:], strict=True):
+            assert len(rows) == 50
+            assert set(rows) < set(whole)
+            assert (np.diff(rows) > 0).all()
+
+    def test_each_seed_draws_others_and_all_is_repeatable(self):
+        cutter = Cutter(1000, OPTIONS)
+        assert np.array_equal(cutter.cut(1).stop, Cutter(1000, OPTIONS).cut(1).stop)
+        assert not np.array_equal(cutter.test, Cutter(1000, Options(study_seed=1)).test)
+
+    def test_rows_that_the_table_names_are_all_kept(self):
+        full = np.resize(["fit", "stop", "select", "test"], 1000)
+        cutter = Cutter(1000, OPTIONS, given=full)
+        assert not cutter.samples
+        assert len(cutter.test) == len(cutter.cut(0).select) == 250

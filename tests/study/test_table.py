@@ -1,6 +1,7 @@
 """Bad tables: one clear sentence each, before anything is written."""
 
 import gzip
+import re
 
 import numpy as np
 import pandas
@@ -8,7 +9,7 @@ import polars
 import pytest
 
 from dropscope.errors import BadTable
-from dropscope.study import Options
+from dropscope.study import Options, csv_text
 from dropscope.study.leak import find_leak
 from dropscope.study.problem import pose
 from dropscope.study.schema import MAX_ONE_HOT
@@ -44,6 +45,11 @@ class TestFiles:
             ("quote.csv", b'a,b\n1,"' + b"x" * 200_000, "cannot be read as CSV"),
             ("cut.csv.gz", gzip.compress(b"a,b\n1,2\n" * 99, mtime=0)[:-9], "not a readable gzip"),
             ("table.docx", b"x", "must end in one of"),
+            ("long.tsv", b"a\tb\n1\t2\n\n1\t2\t3", "row 4 has 3 fields where the header has 2"),
+            ("quoted.csv", b'a,b\n"1,2",3\n1\n', "row 3 has 1 fields"),
+            ("wrong.arrow", b"not arrow", "not a readable Arrow"),
+            ("wrong.xlsx", b"not excel", "not a readable Excel"),
+            ("wrong.jsonl", b"not json", "not a readable file of JSON lines"),
         ],
     )
     def test_what_cannot_be_read_says_why(self, tmp_path, name, content, message):
@@ -63,13 +69,57 @@ class TestFiles:
         path.write_text(separator.join("ab") + "\n" + separator.join(["1.5", "NA"]) + "\n")
         assert read_table(path).rows() == [(1.5, None)]
 
+    @pytest.mark.parametrize(
+        ("header", "names"),
+        [
+            ('"a,b";c', ["a,b", "c"]),
+            ('"first, last, title";age', ["first, last, title", "age"]),
+            ('"say ""hi""";c', ['say "hi"', "c"]),
+            ('"two\nlines";c', ["two\nlines", "c"]),
+            ('"a;b;c",d', ["a;b;c", "d"]),
+        ],
+    )
+    def test_quotes_in_the_header_are_understood(self, tmp_path, header, names):
+        path = tmp_path / "t.csv"
+        separator = header[header.rindex('"') + 1]
+        path.write_text(f"{header}\n1{separator}2\n3{separator}4\n")
+        frame = read_table(path)
+        assert frame.columns == names
+        assert frame.rows() == [(1, 2), (3, 4)]
+
+    @pytest.mark.parametrize("block", [8, 1 << 24])
+    def test_ragged_rows_are_found_wherever_blocks_end(self, tmp_path, monkeypatch, block):
+        monkeypatch.setattr(csv_text, "BLOCK", block)
+        path = tmp_path / "t.csv"
+        for end in ("", "\n"):
+            for row in range(2, 12):
+                lines = ["a,b", *["12,345"] * 10]
+                lines[row - 1] = "12,3,45"
+                path.write_text("\n".join(lines) + end)
+                with pytest.raises(BadTable, match=f"row {row} has 3 fields where the header has 2"):
+                    read_table(path)
+            path.write_text("\n".join(["a,b", *["12,345"] * 10]) + end)
+            assert read_table(path).height == 10
+
     def test_every_format_gives_the_same_frame(self, tmp_path):
-        frame = good()
+        frame = good(when=polars.date_range(polars.date(2020, 1, 1), polars.date(2020, 3, 20), eager=True))
         frame.write_csv(tmp_path / "t.csv")
         frame.write_parquet(tmp_path / "t.parquet")
         (tmp_path / "t.csv.gz").write_bytes(gzip.compress((tmp_path / "t.csv").read_bytes()))
-        for name in ("t.csv", "t.parquet", "t.csv.gz"):
-            assert read_table(tmp_path / name).equals(frame)
+        frame.write_ipc(tmp_path / "t.arrow")
+        frame.write_ipc(tmp_path / "t.feather")
+        frame.write_ipc_stream(tmp_path / "t.ipc")
+        (tmp_path / "parts").mkdir()
+        for part, rows in enumerate((frame[:30], frame[30:])):
+            rows.write_parquet(tmp_path / "parts" / f"{part}.parquet")
+        for name in ("t.csv", "t.parquet", "t.csv.gz", "t.arrow", "t.feather", "t.ipc", "parts"):
+            assert read_table(tmp_path / name).equals(frame), name
+        frame.write_ndjson(tmp_path / "t.jsonl")
+        assert read_table(tmp_path / "t.jsonl").drop("when").equals(frame.drop("when"))
+
+    def test_a_folder_without_parquet_files_is_refused(self, tmp_path):
+        with pytest.raises(BadTable, match=r"which holds no \.parquet files"):
+            read_table(tmp_path)
 
     def test_pandas_and_polars_are_alike(self):
         columns = {"a": [1.0, None, 3.0], "c": ["x", None, "z"], "b": [True, False, True]}
@@ -136,13 +186,13 @@ class TestColumns:
         with pytest.raises(BadTable, match="no column is left"):
             posed(good(), drop=("a", "b", "c"))
 
-    def test_five_thousand_levels_are_capped_and_said(self):
+    def test_five_thousand_levels_are_encoded_by_target_and_said(self):
         rows = 20_000
         levels = [f"v{i % 5000}" for i in range(rows)]
         noise = np.random.default_rng(0).normal(size=(2, rows))
         problem = posed(polars.DataFrame({"a": noise[0], "c": levels, "y": noise[1]}))
-        assert len(problem.schema.levels["c"]) == MAX_ONE_HOT
-        assert any("one-hot columns were capped at 512" in note for note in problem.notes)
+        assert problem.schema.by_target == ("c",)
+        assert any(re.search("`c` has 4[0-9]{3} levels, too many for one-hot", note) for note in problem.notes)
 
     def test_more_categories_than_one_hot_columns_are_capped_too(self):
         many = {f"c{j}": np.random.default_rng(j).choice(["u", "v"], ROWS).tolist() for j in range(600)}
@@ -166,18 +216,27 @@ class TestColumns:
         assert np.array_equal(problem.cutter.test, test)
         assert set(problem.schema.levels["c"]) == {"often", "too"}
 
-    def test_identifiers_dates_and_constants_are_dropped_and_said(self):
-        problem = posed(
-            good(
-                name=[f"row {i}" for i in range(ROWS)] * 1,
-                when=polars.date_range(polars.date(2020, 1, 1), polars.date(2020, 3, 20), eager=True),
-                same=[1] * ROWS,
+    def test_identifiers_lists_and_constants_are_dropped_and_said(self):
+        names = [f"row {i}" for i in range(ROWS)]
+        problem = posed(good(name=names, same=[1] * ROWS, list=[[i] for i in range(ROWS)]))
+        assert problem.schema.features == ("a", "b", "c")
+        for said in (
+            "`name` has 80 distinct texts, looks like an identifier",
+            "`same` is constant",
+            "`list` holds List",
+        ):
+            assert any(said in note for note in problem.notes)
+
+    def test_dates_are_used_and_said(self):
+        days = polars.date_range(polars.date(2020, 1, 1), polars.date(2020, 3, 20), eager=True)
+        problem = posed(good(when=days))
+        assert problem.schema.features == ("a", "b", "c", "when")
+        assert any("`when` holds dates or times: networks see of it trend, weekday." in note for note in problem.notes)
+        assert any("`when` holds dates; rows are cut at random" in note for note in problem.notes)
+        with pytest.raises(BadTable, match="no column is left"):
+            posed(
+                good(when=days[:1].extend_constant(days[0], ROWS - 1).replace(days[0], days[1])), drop=("a", "b", "c")
             )
-        )
-        assert set(problem.schema.features) >= {"a", "b", "c"}
-        assert not {"when", "same"} & set(problem.schema.features)
-        assert any("`when` holds dates" in note for note in problem.notes)
-        assert any("`same` is constant" in note for note in problem.notes)
 
     def test_sorted_rows_with_a_random_cut_are_said(self):
         assert any("sorted by `a`" in note for note in posed(good().sort("a")).notes)
