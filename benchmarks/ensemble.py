@@ -1,13 +1,14 @@
 """Prediction over dropout masks: dropscope's `predict` against the naive loop and the ways of other libraries.
 
-Each way gives mean and variance of T passes. torch-uncertainty and baal are timed where they are installed, a
-Transformer of Hugging Face where transformers is.
+Each way gives mean and variance of T passes. torch-uncertainty, baal and lightning-uq-box are timed where they are
+installed, a Transformer of Hugging Face where transformers is.
 
     python benchmarks/ensemble.py
     python benchmarks/ensemble.py --threads 1 --clock process
 """
 
 import argparse
+import copy
 import importlib.util
 import statistics
 import subprocess
@@ -87,25 +88,39 @@ def repeated(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def installed(model: nn.Module, x: Tensor) -> Ways:
-    """The ways of libraries that happen to be installed, with their defaults."""
+    """The ways of libraries that happen to be installed, with their defaults, each on its own copy of the model."""
     ways: Ways = {}
     if importlib.util.find_spec("torch_uncertainty"):
         from torch_uncertainty.methods import mc_dropout
 
-        wrapped = mc_dropout(mlp() if len(x.shape) == 2 else cnn(), PASSES, on_batch=True).eval()
-
-        def torch_uncertainty() -> Tensor:
-            with torch.no_grad():
-                return wrapped(x).view(PASSES, len(x), -1).var(0)
-
-        ways["torch-uncertainty"] = torch_uncertainty
+        for name, on_batch in (("torch-uncertainty", True), ("torch-uncertainty, loop", False)):
+            wrapped = mc_dropout(copy.deepcopy(model), PASSES, on_batch=on_batch).eval()
+            ways[name] = partial(spread, wrapped, x)
     if importlib.util.find_spec("baal"):
-        from baal import ModelWrapper
         from baal.bayesian.dropout import MCDropoutModule
+        from baal.modelwrapper import ModelWrapper, TrainingArgs
 
-        baal = ModelWrapper(MCDropoutModule(model), None)
-        ways["baal"] = lambda: baal.predict_on_batch(x, PASSES).var(-1)
+        for name, in_memory in (("baal", True), ("baal, loop", False)):
+            options = TrainingArgs(replicate_in_memory=in_memory)
+            wrapper = ModelWrapper(MCDropoutModule(copy.deepcopy(model)), options)
+            ways[name] = partial(spread_of_baal, wrapper, x)
+    if importlib.util.find_spec("lightning_uq_box"):
+        from lightning_uq_box.uq_methods import MCDropoutRegression
+
+        method = MCDropoutRegression(copy.deepcopy(model), PASSES, nn.MSELoss())
+        ways["lightning-uq-box"] = partial(method.predict_step, x)
     return ways
+
+
+def spread(wrapped: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.no_grad():
+        samples = wrapped(x).view(PASSES, len(x), -1)
+    return samples.mean(0), samples.var(0)
+
+
+def spread_of_baal(wrapper: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+    samples = wrapper.predict_on_batch(x, PASSES)
+    return samples.mean(-1), samples.var(-1)
 
 
 def speed(name: str, repeats: int) -> dict[str, Any]:

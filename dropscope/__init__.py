@@ -12,6 +12,8 @@ __all__ = [
     "data",
     "ensemble",
     "errors",
+    "estimators",
+    "experiments",
     "functional",
     "layers",
     "masks",

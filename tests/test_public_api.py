@@ -13,6 +13,7 @@ PACKAGES = [
     f"dropscope.{path.parent.name}" if path.name == "__init__.py" else f"dropscope.{path.stem}"
     for path in sorted(Path(dropscope.__file__).parent.glob("*/__init__.py"))
 ] + [f"dropscope.{path.stem}" for path in sorted(Path(dropscope.__file__).parent.glob("[!_]*.py"))]
+PACKAGES += ["dropscope.ensemble.calibration"]
 
 
 def public(package):
@@ -38,11 +39,21 @@ class TestEachPackage:
 
 
 def test_results_are_frozen_dataclasses():
-    from dropscope import ensemble, moments, spectrum, study
+    from dropscope import data, ensemble, experiments, moments, spectrum, study
 
     spectra = (spectrum.Spectrum, spectrum.SurvivalCurve, spectrum.Terms, spectrum.PureEffects)
-    predictions = (ensemble.Prediction, ensemble.OrderBias)
-    for kind in (study.StudyResult, study.Advice, study.Arm, study.Decision, moments.Moments, *predictions, *spectra):
+    predictions = (ensemble.Prediction, ensemble.OrderBias, ensemble.Detection)
+    calibration = ensemble.calibration
+    judged = (calibration.Reliability, calibration.RegressionScores, calibration.Intervals, calibration.Bins)
+    fitted = (
+        calibration.Temperature,
+        calibration.VarianceScale,
+        calibration.ConformalIntervals,
+        calibration.ConformalSets,
+    )
+    trained = (study.StudyResult, study.Advice, study.Arm, study.Decision)
+    published = (data.Split, data.UciResults, experiments.Experiment)
+    for kind in (*trained, *published, moments.Moments, *predictions, *judged, *fitted, *spectra):
         assert is_dataclass(kind)
         assert kind.__dataclass_params__.frozen
 

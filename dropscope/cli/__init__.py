@@ -1,10 +1,11 @@
-"""The command line: `dropscope study` and `dropscope spectrum`."""
+"""The command line: `dropscope study`, `dropscope spectrum` and `dropscope reproduce`."""
 
 import sys
 
 import typer
 
 from dropscope import __version__
+from dropscope.cli.reproduce_command import reproduce
 from dropscope.cli.spectrum_command import spectrum
 from dropscope.cli.study_command import study
 from dropscope.errors import DropscopeError
@@ -29,6 +30,7 @@ def dropscope(
 
 app.command("study")(study)
 app.command("spectrum")(spectrum)
+app.command("reproduce")(reproduce)
 
 
 def main() -> None:
