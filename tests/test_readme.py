@@ -20,7 +20,7 @@ def tree():
         name = f"{path.parent.name}/" if path.name == "__init__.py" else path.name
         indent = "  " * (depth - (path.name == "__init__.py"))
         if path.parent != PACKAGE or path.name != "__init__.py":
-            lines.append(f"{indent + name:<24}{summary(path)}")
+            lines.append(f"{indent + name:<24} {summary(path)}")
     return "\n".join(lines)
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from math import isnan, nan
 from typing import Any, overload
 
-import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
+from dropscope.ensemble.calibration.arguments import numbers
 from dropscope.ensemble.information import MEASURES
 from dropscope.ensemble.monte_carlo import predict
 from dropscope.ensemble.prediction import Prediction
@@ -206,7 +206,7 @@ def _measured(counts: Counts) -> tuple[float, float, float]:
 
 def _checked(name: str, values: ArrayLike | Tensor) -> Tensor:
     """Scores on the CPU, one for each row."""
-    scores = values.detach().cpu() if isinstance(values, Tensor) else torch.tensor(np.asarray(values))
+    scores = numbers(name, values).cpu()
     if scores.dim() != 1 or len(scores) == 0:
         raise ValueError(f"`{name}` must hold one score for each of at least one row, got shape {tuple(scores.shape)}.")
     if scores.isnan().any():
@@ -235,4 +235,4 @@ def _rows(score: Score, name: str, prediction: Prediction) -> Tensor:
 
 
 def _said(error: float) -> str:
-    return "" if isnan(error) else f" +- {error:.4f}"
+    return "" if isnan(error) else f" ± {error:.4f}"

@@ -26,7 +26,7 @@ class Counts:
     def of(cls, negative: Tensor, positive: Tensor) -> "Counts":
         """Count the scores of two sets of rows."""
         n = len(negative)
-        levels, level = torch.cat([negative, positive]).unique(return_inverse=True)
+        levels, level = torch.cat([negative.double(), positive.double()]).unique(return_inverse=True)
         return cls(*(part.bincount(minlength=len(levels)).flip(0).double() for part in (level[:n], level[n:])))
 
     def reversed(self) -> "Counts":

@@ -110,6 +110,11 @@ class DropoutEstimator(ABC, BaseEstimator):
         if len(rows) < 2:
             raise ValueError(f"`X` must have two rows or more of positive weight, got n_samples={len(rows)}.")
         cut = self._cut(rows)
+        if not len(cut.fit):
+            raise ValueError(
+                f"`X` must have more rows, got n_samples={len(rows)}: those held out leave none to train on; or lower "
+                "`validation_fraction` and `calibration_fraction`."
+            )
         self._learn_scales(rows.at(cut.fit))
         self.p_ = rates_of(self.p) or self._study(rows.at(np.union1d(cut.fit, cut.validation)))
 
@@ -124,15 +129,15 @@ class DropoutEstimator(ABC, BaseEstimator):
         """Train for one pass over the rows; where nothing was fitted before, they give the scales."""
         check_settings(self.get_params())
         first = not hasattr(self, "fitted_")
-        for name in HELD_OUT:  # measured on another network, and perhaps on these rows
-            self.__dict__.pop(name, None)
+        rates = rates_of(self.p) or getattr(self, "p_", None)
+        if rates is None:
+            raise ValueError("`p` must be a number or a pair for `partial_fit`: a study needs all rows at once.")
         rows = self._read(X, y, sample_weight, reset=first)
         if first:
-            rates = rates_of(self.p)
-            if rates is None:
-                raise ValueError("`p` must be a number or a pair for `partial_fit`: a study needs all rows at once.")
             self._learn_scales(rows)
-            self.p_ = rates
+        self.p_ = rates
+        for name in HELD_OUT:  # measured on another network, and perhaps on these rows
+            self.__dict__.pop(name, None)
         every, steps = np.arange(len(rows)), -(-len(rows) // self.batch_size)
         start = None if first else self.fitted_
         self._train(rows, every, every, start, epochs=1, steps_per_epoch=steps, **_to_the_end(1))
@@ -167,9 +172,9 @@ class DropoutEstimator(ABC, BaseEstimator):
         options = {
             "task": self._task, "width": self.width, "depth": self.depth, "lr": self.lr, "optimizer": self.optimizer,
             "weight_decay": self.weight_decay, "batch_size": self.batch_size, "patience": self.n_iter_no_change,
-            "study_seed": self._seed(), "allow_leak": True, **asked,
+            "study_seed": self._seed(), "allow_leak": True, "name": type(self).__name__, **asked,
         }  # fmt: skip
-        self.study_ = study.run(rows.table, self._study_targets(rows.y), name=type(self).__name__, **options)
+        self.study_ = study.run(rows.table, self._study_targets(rows.y), **options)
         advice = self.study_.advice
         if advice.kind == "void":
             warnings.warn(" ".join(["no dropout is used:", *advice.sentences]), ConvergenceWarning, stacklevel=3)
@@ -205,7 +210,10 @@ class DropoutEstimator(ABC, BaseEstimator):
             warnings.warn(f"{message} The network is that of epoch {fitted.best_epoch}.", ConvergenceWarning, 4)
 
     def _inputs(self, table: Any) -> Tensor:
-        encoded = self.encoder_.transform(raw_features(table, self.encoder_.schema))
+        with np.errstate(over="ignore"):
+            encoded = self.encoder_.transform(raw_features(table, self.encoder_.schema))
+        if not np.isfinite(encoded).all():
+            raise ValueError("`X` must be within 1e38 standard deviations of the rows that were fitted: it overflows.")
         return torch.from_numpy(np.ascontiguousarray(encoded))  # products of another layout are rounded otherwise
 
     def _new_inputs(self, X: Any) -> Tensor:

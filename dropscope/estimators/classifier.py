@@ -164,14 +164,18 @@ class DropoutClassifier(ClassifierMixin, DropoutEstimator):
         return cut_rows(len(rows), validation, self.calibration_fraction, self._random, rows.y)
 
     def _read_targets(self, y: Any, counting: np.ndarray, *, reset: bool) -> np.ndarray:
-        y = check_array(y, ensure_2d=False, dtype=None, input_name="y", estimator=self)
+        y = check_array(_plain(y), ensure_2d=False, dtype=None, input_name="y", estimator=self)
         y = column_or_1d(y, warn=True)[counting]
-        check_classification_targets(y)
+        try:
+            check_classification_targets(y)
+            classes = np.unique(y)
+        except TypeError as error:
+            raise ValueError("`y` must hold labels of one kind, and none that is missing.") from error
         if not hasattr(self, "classes_"):
-            self.classes_ = np.unique(y)
+            self.classes_ = classes
         if len(self.classes_) < 2:
             raise ValueError(f"`y` must hold two classes or more, got one class: `{self.classes_[0]}`.")
-        unknown = np.setdiff1d(y, self.classes_)
+        unknown = np.setdiff1d(classes, self.classes_)
         if len(unknown):
             raise ValueError(f"`y` must hold the classes {self.classes_} alone, got `{unknown[0]}`.")
         return np.searchsorted(self.classes_, y)
@@ -181,3 +185,9 @@ class DropoutClassifier(ClassifierMixin, DropoutEstimator):
 
     def _study_targets(self, y: np.ndarray) -> Any:
         return self.classes_[y]
+
+
+def _plain(y: Any) -> Any:
+    """Give labels of a nullable type of pandas in the type they stand for, not as floats."""
+    kind = getattr(getattr(y, "dtype", None), "numpy_dtype", None)
+    return y if kind is None or y.isna().any() else y.to_numpy(dtype=kind)

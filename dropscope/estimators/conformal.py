@@ -1,9 +1,9 @@
 """The one number of split-conformal prediction: the quantile of held-out scores that a new row stays below."""
 
 import numpy as np
-import torch
 
-from dropscope.ensemble.calibration.ranks import ROUNDING, ranked
+from dropscope.ensemble.calibration.arguments import numbers
+from dropscope.ensemble.calibration.ranks import ranked
 
 __all__ = ["conformal_quantile"]
 
@@ -32,16 +32,5 @@ def conformal_quantile(scores: np.ndarray, weights: np.ndarray, alpha: float) ->
     Reference:
         Vovk, Gammerman & Shafer, 2005, doi:10.1007/b106715; with weights: Tibshirani et al., 2019, arXiv:1904.06019.
     """
-    if not 0 < alpha < 1:
-        raise ValueError(f"`alpha` must be in (0, 1), got {alpha}.")
-    n = len(scores)
-    needed = f"`alpha` must be at least {1 / (n + 1):.3g} where {n} rows calibrate, got {alpha}"
-    quantile = _quantile(scores, weights, alpha) if alpha * (n + 1) > 1 - ROUNDING else np.array(np.inf)
-    if np.isinf(quantile).any():
-        raise ValueError(f"{needed}: fit on more rows, or raise `calibration_fraction`.")
-    return quantile
-
-
-def _quantile(scores: np.ndarray, weights: np.ndarray, alpha: float) -> np.ndarray:
-    new = torch.tensor([weights.mean()])
-    return ranked(torch.from_numpy(scores.copy()), alpha, weights.copy()).quantile(alpha, new)[0].numpy()
+    own = numbers("weights", weights)
+    return ranked(numbers("scores", scores), alpha, own).quantiles(alpha, 1, own.mean())[0].numpy()

@@ -39,6 +39,8 @@ def read_table(estimator: Any, x: Any, *, reset: bool, encoder: Encoder | None =
     for column in frame:
         if column.dtype.is_temporal():
             raise ValueError(f"`{column.name}` must hold numbers or text, got dates: make numbers of them.")
+        if column.dtype.is_nested() or column.dtype.is_(need("polars", "study").Object):
+            raise ValueError(f"`{column.name}` must hold numbers or text, got {column.dtype}.")
         if column.dtype.is_float() and column.is_infinite().any():
             raise ValueError(f"`{column.name}` must be finite, got infinity: remove or replace it.")
     return frame
@@ -46,14 +48,21 @@ def read_table(estimator: Any, x: Any, *, reset: bool, encoder: Encoder | None =
 
 def is_frame(x: Any) -> bool:
     """Say whether a table is a DataFrame of pandas or polars."""
-    return type(x).__module__.partition(".")[0] in ("pandas", "polars") and hasattr(x, "columns")
+    return type(x).__module__.partition(".")[0] in ("pandas", "polars") and type(x).__name__ == "DataFrame"
 
 
 def _frame(x: Any) -> Any:
     """Make a polars DataFrame; what pandas declares a category becomes text, also where it holds numbers."""
     polars = need("polars", "study")
-    declared = [str(name) for name in x.columns if str(x[name].dtype) == "category"]
-    return to_frame(x).with_columns(polars.col(declared).cast(polars.String)) if declared else to_frame(x)
+    names = [str(name) for name in x.columns]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"`X` must have a name of its own for each column, got `{min(repeated)}` more than once.")
+    try:
+        frame = to_frame(x)
+    except TypeError as error:
+        raise ValueError("`X` must hold either numbers or text in each column, got a column of both.") from error
+    declared = [name for name, column in zip(names, x.columns, strict=True) if str(x[column].dtype) == "category"]
+    return frame.with_columns(polars.col(declared).cast(polars.String)) if declared else frame
 
 
 def _is_text(column: Any) -> bool:

@@ -1,5 +1,7 @@
 """The trained network as one torch module, as it is used for predicting."""
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -60,9 +62,12 @@ def outputs(network: nn.Sequential, x: Tensor) -> Tensor:
 def passes(
     network: nn.Sequential, x: Tensor, n_samples: int, mask_seed: int, transform: str | None = None
 ) -> ensemble.Prediction:
-    """Run the network under the same `n_samples` masks whatever the rows, so that no row depends on another."""
+    """Run the network under the same `n_samples` masks whatever the rows, so that no row depends on another.
+
+    It is a copy that runs: meanwhile other threads may use the network.
+    """
     generator = torch.Generator().manual_seed(mask_seed)
     return ensemble.predict(
-        network, x.double(), n_samples, generator=generator, masks="fixed", transform=transform, memory=CACHE,
-        progress=False,
+        copy.deepcopy(network), x.double(), n_samples, generator=generator, masks="fixed", transform=transform,
+        memory=CACHE, progress=False,
     )  # fmt: skip

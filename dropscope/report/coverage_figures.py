@@ -61,10 +61,13 @@ def draw_pit(scores: RegressionScores, bins: int = 10) -> Figure:
 
     Args:
         scores: what `ensemble.calibration.regression_scores` gives.
-        bins: number of bars.
+        bins: number of bars, at least 2.
 
     Returns:
         The figure.
+
+    Raises:
+        ValueError: there are fewer bars.
 
     Example:
         >>> from dropscope.ensemble import calibration
@@ -72,6 +75,8 @@ def draw_pit(scores: RegressionScores, bins: int = 10) -> Figure:
         >>> draw_pit(scores, bins=2).panels[0].items[0].height
         [0.5, 0.5]
     """
+    if bins < 2:
+        raise ValueError(f"`bins` must be at least 2, got {bins}.")
     counts = scores.pit_histogram(bins).tolist()
     n = scores.pit.numel()
     share = [count / n for count in counts]

@@ -106,7 +106,7 @@ def _curves(named: Mapping[str, Detection]) -> Panel:
     lines = [Line([0, 1], [0, 1], "muted", "chance", "dot", 1.2)]
     for (name, one), colour in zip(named.items(), COLOURS, strict=False):
         false, true = (_thinned(rates) for rates in one.curve())
-        error = "" if math.isnan(one.auroc_error) else f" +- {one.auroc_error:.3f}"
+        error = "" if math.isnan(one.auroc_error) else f" ± {one.auroc_error:.3f}"
         lines.append(Line(false, true, colour, f"{name}: {one.auroc:.3f}{error}", width=2.2))
         lines.append(Line([one.fpr95], [_detected(one)], colour, dash="", marker="cross", size=9))
     return Panel(

@@ -5,6 +5,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from dropscope.ensemble.calibration import Intervals
+from dropscope.ensemble.calibration.arguments import targets_like
 from dropscope.report.picture import Figure, Line, Panel
 
 __all__ = ["draw_intervals"]
@@ -32,7 +33,7 @@ def draw_intervals(intervals: Intervals, y: Tensor | ArrayLike) -> Figure:
         'The 90 % intervals hold 50.0 % of 2 measured values, and are 3.29 wide on average.'
     """
     inside = intervals.covers(y).flatten()
-    measured = torch.as_tensor(y).to(intervals.mean).flatten()
+    measured = targets_like(y, intervals.mean).flatten()
     order = intervals.mean.flatten().argsort()
     n = len(order)
     shown = order[torch.linspace(0, n - 1, min(n, MOST_ROWS)).round().long()]
@@ -49,7 +50,7 @@ def draw_intervals(intervals: Intervals, y: Tensor | ArrayLike) -> Figure:
                                       (~inside[shown], "vermilion", "measured, outside"))
     ]  # fmt: skip
     values = [value for value in (*low, *high, *measured[shown].tolist()) if abs(value) < float("inf")]
-    margin = 0.04 * (max(values) - min(values))
+    margin = 0.04 * (max(values) - min(values)) or 1.0
     panel = Panel(
         "Measured and predicted", "rows, in order of the prediction", "value", [band, line, *points],
         (min(values) - margin, max(values) + margin), (-1, len(shown)),

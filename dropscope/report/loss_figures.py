@@ -12,6 +12,7 @@ from dropscope.report.reading import (
     arm_name,
     baseline,
     best,
+    in_the_end,
     loss_name,
     place_arms,
     scores,
@@ -25,7 +26,7 @@ from dropscope.study.metrics import LABELS
 __all__ = ["gain_figure", "loss_figure"]
 
 DASHES = ("dot", "dash", "dashdot")
-LEFT_OUT = "left out: not converged or diverged"
+LEFT_OUT = "left out: not converged, diverged, or beaten early"
 X_LABELS = {
     "input": "p, chance that an input column is dropped",
     "hidden": "p, chance that a hidden unit is dropped",
@@ -78,7 +79,7 @@ def _loss_lines(result: StudyResult, place: str) -> list[Line]:
             for mean, error in zip(means, errors, strict=True)
         ]
         lines.append(_arm_line(joined, means, errors, "mean over seeds", shown))
-    lost = [(p, arm.select) for p, arm in arms if arm.diverged or not arm.converged]
+    lost = [(p, arm.select) for p, arm in arms if not in_the_end(arm)]
     mark = advised(result)
     ring = [(p, arm.select) for p, arm in arms if mark is not None and arm.rates == mark.rates]
     for points, label, marker, size in ((lost, LEFT_OUT, "cross", 8.0), (ring, "advised", "ring", 16.0)):
@@ -173,7 +174,7 @@ def gain_figure(result: StudyResult) -> Figure | None:
         return None
     percent = 100 / zero.select
     error, needed = advice.gain_se * percent, advice.critical * advice.gain_se * percent
-    kept = {place: [(p, a) for p, a in place_arms(result, place) if a.converged and not a.diverged] for place in PLACES}
+    kept = {place: [(p, a) for p, a in place_arms(result, place) if in_the_end(a)] for place in PLACES}
     gains = [(zero.select - arm.select) * percent for arms in kept.values() for _, arm in arms if arm is not zero]
     top = 1.1 * (max(needed, *gains) + error)
     # Rates that do great harm leave the axis: what matters lies between no gain and the gain that would convince.

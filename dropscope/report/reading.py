@@ -11,7 +11,7 @@ from dropscope.study import Arm, StudyResult
 from dropscope.study.metrics import LABELS
 
 __all__ = [
-    "PLACES", "advised", "arm_name", "baseline", "best", "interval", "loss_name", "number", "one_line", "orders_of",
+    "PLACES", "advised", "arm_name", "baseline", "best", "in_the_end", "interval", "loss_name", "number", "one_line", "orders_of",
     "p_text", "place_arms", "scores", "sentence", "shown_arms", "trials_of", "variances", "x_range",
 ]  # fmt: skip
 
@@ -169,6 +169,18 @@ def baseline(result: StudyResult) -> Arm | None:
     return next((arm for arm in result.arms if arm.place == "none"), None)
 
 
+def in_the_end(arm: Arm) -> bool:
+    """Say whether an arm trained to its end, so that its losses may be compared.
+
+    Args:
+        arm: the arm.
+
+    Returns:
+        False where it diverged, had not converged, or left early.
+    """
+    return arm.converged and not arm.diverged and not arm.left
+
+
 def best(result: StudyResult) -> Arm | None:
     """Find the arm of the lowest selection loss among those that converged.
 
@@ -178,7 +190,7 @@ def best(result: StudyResult) -> Arm | None:
     Returns:
         The arm, or None where there is none.
     """
-    sound = [arm for arm in result.arms if arm.converged and not arm.diverged and not math.isnan(arm.select)]
+    sound = [arm for arm in result.arms if in_the_end(arm) and not math.isnan(arm.select)]
     return min(sound, key=lambda arm: arm.select, default=None)
 
 

@@ -129,6 +129,7 @@ def _trial_row(trial: dict[str, Any], metric: str, orders: int) -> list[str]:
     spectrum = trial["spectrum"] or {"share": (), "rest": None, "mean_order": None, "total": None}
     cells += _spectrum_cells((*spectrum["share"], spectrum["rest"]), spectrum["mean_order"], spectrum["total"], orders)
     flags = [name for name in ("extended", "diverged") if trial[name]]
+    flags += ["left early"] if trial.get("left_at") is not None else []
     return [*cells, number_text(trial["seconds"], 3), ", ".join(flags)]
 
 
@@ -162,5 +163,5 @@ def _over_seeds(values: Iterable[float | None]) -> str:
 
 
 def _flags(arm: Arm) -> str:
-    flags = ["diverged"] * arm.diverged + ["not converged"] * (not arm.converged)
+    flags = ["diverged"] * arm.diverged + ["not converged"] * (not arm.converged) + ["left early"] * arm.left
     return ", ".join(flags)

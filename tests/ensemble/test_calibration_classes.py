@@ -159,7 +159,7 @@ class TestChance:
         ([[0.5, 0.5]], [2], "from 0 to 1"),
         ([[0.5, 0.5]], [0.5], "whole numbers"),
         ([[0.5, 0.5]] * 3, [0, 1], "one class for each row"),
-        (np.empty((0, 2)), [], "must be in"),
+        (np.empty((0, 2)), [], "at least one row"),
     ],
 )
 def test_bad_input_is_named(probabilities, labels, said):

@@ -147,11 +147,23 @@ class TestSets:
 
 class TestBadInput:
     def test_too_few_rows_say_how_many(self):
-        with pytest.raises(ValueError, match="give at least 9 rows"):
+        with pytest.raises(ValueError, match="hold out at least 9"):
             conformal_intervals(unit(8), torch.rand(8), 0.1)
-        with pytest.raises(ValueError, match="give at least 19 rows"):
+        with pytest.raises(ValueError, match="hold out at least 19"):
             conformal_sets(torch.rand(18), [0, 1] * 9, 0.05)
         assert conformal_intervals(unit(9), torch.arange(9.0), 0.1).quantile == 8
+
+    def test_what_is_unlike_the_held_out_rows_is_refused(self):
+        """Of another number of outputs or classes, one quantile would silently stand for all."""
+        found = conformal_intervals(unit(9), torch.rand(9), 0.2)
+        with pytest.raises(ValueError, match="must have 1 outputs a row, got 3"):
+            found((torch.zeros(4, 3), torch.ones(4, 3)))
+        for weights in (torch.ones(3), -torch.ones(4), torch.full((4,), math.nan)):
+            with pytest.raises(ValueError, match="4 finite numbers of at least 0, one for each new row"):
+                found(unit(4), weights)
+        sets = conformal_sets(torch.eye(3).repeat(3, 1), [0, 1, 2] * 3, 0.2)
+        with pytest.raises(ValueError, match="must be of 3 classes, got 4"):
+            sets(torch.eye(4))
 
     def test_other_faults_are_named(self):
         with pytest.raises(ValueError, match="between 0 and 1"):

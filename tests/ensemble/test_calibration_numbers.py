@@ -188,5 +188,5 @@ class TestBadInput:
                 regression_scores(given, y, **options)
         with pytest.raises(ValueError, match="at least 2"):
             regression_scores(torch.zeros(1, 2), y)
-        with pytest.raises(ValueError, match="shaped as the mean"):
+        with pytest.raises(ValueError, match="`variance` must be finite and at least 0, one number or as many"):
             regression_scores((torch.zeros(2), torch.ones(3)), y)

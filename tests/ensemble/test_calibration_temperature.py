@@ -64,6 +64,16 @@ class TestFit:
         assert found.value == pytest.approx(fit_temperature(logits, labels).value)
         torch.testing.assert_close(found(maps).sum(1), torch.ones(10, 6, dtype=torch.float64))
 
+    def test_the_axis_of_the_classes_is_that_of_the_output_of_one_pass(self, generator):
+        logits, labels = drawn(60, 1.0, generator, passes=3)
+        maps, marks = logits.reshape(3, 10, 6, 4).movedim(-1, 2), labels.reshape(10, 6)
+        assert fit_temperature(maps, marks, class_axis=1).value == fit_temperature(logits, labels).value
+        single, mean = logits[:, :, 0].reshape(3, 10, 1, 6), logits[:, :, 0].mean(0)
+        signs = (mean > 0).long()
+        signs[mean.abs().argmax()] = (mean[mean.abs().argmax()] < 0).long()  # else no temperature would be too low
+        one = fit_temperature(single, signs.reshape(10, 6), class_axis=1)
+        assert one.value == fit_temperature(single.reshape(3, 60, 1), signs).value
+
     @pytest.mark.parametrize("passes", [None, 4])
     def test_the_true_temperature_is_found_within_its_error(self, passes, generator):
         found = [fit_temperature(*drawn(300, 2.5, generator, passes)) for _ in range(60)]
@@ -123,6 +133,14 @@ def test_shapes_that_do_not_fit_are_named(shape):
         fit_temperature(torch.zeros(shape), [0] * 5)
 
 
+@pytest.mark.parametrize("logits", [torch.zeros(3, 2), torch.full((2, 3, 4), 7.0), torch.zeros(3, 1)])
+def test_of_equal_logits_no_temperature_is_likeliest(logits):
+    with pytest.raises(ValueError, match="must differ between the classes"):
+        fit_temperature(logits, [0, 1, 0])
+
+
 def test_logits_must_be_finite():
+    with pytest.raises(ValueError, match="at least one row"):
+        fit_temperature(torch.zeros(0, 2), [])
     with pytest.raises(ValueError, match="finite"):
         fit_temperature(torch.tensor([[math.nan, 0.0]]), [0])

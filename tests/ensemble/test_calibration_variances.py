@@ -98,3 +98,8 @@ def test_bad_input_is_named():
         fit_variance(nothing, y, scale=False, noise=False)
     with pytest.raises(ValueError, match="must differ from its prediction"):
         noise_variance(nothing, [0.0, 0.0])
+    # One row of no variance that is exactly right makes the likelihood endless; one that is not bounds it.
+    sure = ([0.0] * 3, [0.0, 1.0, 1.0])
+    with pytest.raises(ValueError, match="in some row of variance 0"):
+        noise_variance(sure, [0.0, 1.0, 2.0])
+    assert noise_variance(sure, [0.5, 1.0, 2.0]) > 0.1

@@ -69,6 +69,14 @@ class TestNumbers:
         shuffled = ensemble.detection(inside.flip(0), outside[torch.randperm(40, generator=generator)])
         assert numbers(shuffled) == numbers(found)
 
+    def test_are_those_of_the_numbers_in_any_form(self):
+        found = numbers(ensemble.detection([1.0, 2.0, 4.0], [3.0, 4.0]))
+        backwards = np.array([4, 2, 1])[::-1]
+        assert numbers(ensemble.detection(backwards, torch.tensor([3.0, 4.0]).half())) == found
+        # In float32 these two are equal.
+        assert ensemble.detection(torch.tensor([2**24]), torch.tensor([2.0**24 + 1], dtype=torch.float64)).auroc == 1
+        assert ensemble.detection(torch.tensor([2**24 + 1]), torch.tensor([2.0**24])).auroc == 0
+
     def test_of_swapped_sets_are_mirrored(self, generator):
         inside, outside = tied(generator)
         found = ensemble.detection(inside, outside)
@@ -212,8 +220,7 @@ class TestModels:
             optimizer.step()
             optimizer.zero_grad()
         found = ensemble.out_of_distribution(model, x, x + torch.tensor([0.0, 12.0, 0.0, 0.0]), "variance")
-        assert found.auroc > 0.9
-        assert 0 <= found.auroc_error < 0.05
+        assert found.auroc > 0.5 + 5 * found.auroc_error
 
     def test_mistakes_are_named(self):
         def flat(prediction):
@@ -238,9 +245,9 @@ class TestModels:
 def test_describes_itself_and_goes_to_json():
     found = ensemble.detection([0.1, 0.2, 0.3], [0.3, 0.9], score="entropy")
     assert str(found).startswith(
-        "rows from outside told by entropy: 2 among 3 from inside\n  AUROC           0.9167 +- "
+        "rows from outside told by entropy: 2 among 3 from inside\n  AUROC           0.9167 ± "
     )
-    assert "AUPR, outside   0.8333 +- " in str(found)
+    assert "AUPR, outside   0.8333 ± " in str(found)
     assert str(found).count("by chance 0.40") == 1
     plain = json.loads(json.dumps(found.to_dict()))
     assert plain["auroc"] == found.auroc

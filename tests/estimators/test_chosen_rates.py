@@ -46,10 +46,11 @@ def test_the_study_is_kept_and_its_advice_followed(seed):
 def test_the_advised_rates_are_those_of_the_network(advised):
     asked = advised("dropout", 0.125, 0.5)
     x, y = product(0)
-    model = regressor(p="auto", max_iter=2, study_options={"lr": 0.003}).fit(x, y)
+    model = regressor(p="auto", max_iter=2, study_options={"lr": 0.003, "name": "Mine"}).fit(x, y)
     assert model.p_ == (0.125, 0.5)
     assert [layer.p for layer in model.network_ if hasattr(layer, "p")] == [0.5]
     assert model.network_[0].dropout.p == 0.125
+    assert asked["name"] == "Mine"
     assert (asked["task"], asked["lr"], asked["epochs"], asked["depth"]) == ("regression", 0.003, 2, 1)
 
 

@@ -3,6 +3,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
@@ -82,6 +83,11 @@ class TestLabels:
         assert model.predict(x).dtype == given.dtype
         assert set(model.predict(x)) <= set(labels)
         assert (model.classes_ == np.unique(given)).all()
+
+    def test_of_a_nullable_type_are_no_floats(self, seed):
+        x, y = problem(seed)
+        for given in (pd.Series(y == "low", dtype="boolean"), pd.Series(y == "low", dtype="Int64")):
+            assert classifier().fit(x, given).classes_.dtype == given.dtype.numpy_dtype
 
     def test_names_are_only_names(self, seed):
         x, y = problem(seed)

@@ -1,6 +1,7 @@
 """What the regressor says: exactly where there is a formula, and the same wherever it is asked."""
 
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -156,6 +157,13 @@ class TestSameNumbers:
         self.numbers(model, x)
         assert pickle.dumps(model) == before
 
+    def test_from_several_threads(self, seed):
+        x, y = product(seed)
+        model = regressor(p=0.2, depth=2).fit(x, y)
+        numbers = self.numbers(model, x)
+        with ThreadPoolExecutor(4) as pool:
+            assert all((one == numbers).all() for one in pool.map(lambda _: self.numbers(model, x), range(40)))
+
 
 class TestTraining:
     def test_last_weights_are_kept_without_early_stopping(self, seed):
@@ -189,6 +197,20 @@ class TestTraining:
             with pytest.raises(NotFittedError, match="none were held out: call `fit`, not `partial_fit`"):
                 ask()
         assert model.fit(x, y).predict_interval(x, 0.2).shape == (120, 2)
+
+    def test_partial_fit_that_is_refused_leaves_everything_as_it_was(self, seed):
+        x, y = product(seed)
+        model = regressor().fit(x, y)
+        before = model.predict_interval(x, 0.2)
+        with pytest.raises(ValueError, match="NaN"):
+            model.partial_fit(x, np.full_like(y, np.nan))
+        assert (model.predict_interval(x, 0.2) == before).all()
+
+    def test_partial_fit_takes_a_new_p(self, seed):
+        x, y = product(seed)
+        model = regressor(p=0.1).fit(x, y).set_params(p=(0.2, 0.5)).partial_fit(x, y)
+        assert model.p_ == (0.2, 0.5)
+        assert [layer.p for layer in model.network_ if hasattr(layer, "p")] == [0.5]
 
     def test_in_a_pipeline_and_a_grid_search(self, seed):
         x, y = product(seed)

@@ -54,6 +54,25 @@ def test_targets_are_numbers_that_fit_the_rows():
         regressor().fit(x, y).partial_fit(x, np.stack([y, y], 1))
 
 
+def test_rows_held_out_must_leave_some_to_train_on():
+    x, y = product(0)
+    with pytest.raises(ValueError, match="n_samples=2: those held out leave none to train on"):
+        regressor(validation_fraction=0.3, calibration_fraction=0.5).fit(x[:2], y[:2])
+
+
+def test_numbers_too_far_from_those_fitted_are_refused():
+    x, y = product(0)
+    with pytest.raises(ValueError, match="within 1e38 standard deviations"):
+        regressor().fit(x, y).predict(1e50 * x)
+
+
+@pytest.mark.parametrize("labels", [["a", None], ["a", 1]])
+def test_labels_are_of_one_kind(labels):
+    x, _ = product(0)
+    with pytest.raises(ValueError, match="`y` must hold labels of one kind"):
+        classifier().fit(x, np.array(labels * 60, object))
+
+
 def test_classes_are_two_or_more_and_known():
     x, y = product(0)
     with pytest.raises(ValueError, match="`y` must hold two classes or more, got one class: `a`"):
@@ -70,7 +89,7 @@ def test_an_interval_needs_calibration_rows_and_enough_of_them():
     x, y = product(0)
     with pytest.raises(NotFittedError, match="none were held out: call `fit`"):
         regressor(calibration_fraction=0).fit(x, y).predict_interval(x)
-    with pytest.raises(ValueError, match=r"`alpha` must be at least 0.0769 where 12 rows calibrate, got 0.05"):
+    with pytest.raises(ValueError, match=r"= 0.0769 with 12 held-out rows, got 0.05: hold out at least 19"):
         regressor().fit(x, y).predict_interval(x, 0.05)
 
 

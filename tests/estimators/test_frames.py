@@ -143,6 +143,19 @@ class TestBadTables:
         with pytest.raises(ValueError, match="`day` must hold numbers or text, got dates"):
             regressor().fit(frame, y)
 
+    def test_lists_are_no_numbers(self):
+        with pytest.raises(ValueError, match="`pair` must hold numbers or text, got List"):
+            regressor().fit(pl.DataFrame({"pair": [[1, 2]] * 20}), np.arange(20.0))
+
+    def test_columns_have_names_of_their_own(self, seed):
+        x, y = product(seed)
+        with pytest.raises(ValueError, match="a name of its own for each column, got `a` more than once"):
+            regressor().fit(pd.DataFrame(x, columns=["a", "b", "a"]), y)
+
+    def test_a_column_holds_numbers_or_text(self):
+        with pytest.raises(ValueError, match="either numbers or text in each column"):
+            regressor().fit(pd.DataFrame({"a": [1, "x", None] * 10}), np.arange(30.0))
+
     @pytest.mark.parametrize("bad", [np.inf, -np.inf])
     def test_infinity_is_no_number(self, bad, seed):
         columns, y = mixed(seed)

@@ -80,6 +80,10 @@ class TestCoverage:
         assert (band.low[100], band.high[100]) == tuple(stats.binom.ppf((0.025, 0.975), 300, 0.5) / 300)
         assert (band.low[0], band.high[-1]) == (0, 1)
 
+    def test_one_bar_shows_nothing(self):
+        with pytest.raises(ValueError, match="`bins` must be at least 2, got 1"):
+            draw_pit(calibration.regression_scores(*numbers()), bins=1)
+
     def test_bars_of_the_truth_are_those_of_the_histogram(self):
         scores = calibration.regression_scores(*numbers())
         bars = draw_pit(scores, bins=5).panels[0].items[0]

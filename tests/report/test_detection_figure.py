@@ -52,7 +52,7 @@ def test_the_curve_is_the_detections():
     false, true = found.curve()
     assert (curve.x, curve.y) == (false.tolist(), true.tolist())
     assert (cross.x, cross.y) == ([found.fpr95], [0.95])
-    assert curve.label == f"entropy: {found.auroc:.3f} +- {found.auroc_error:.3f}"
+    assert curve.label == f"entropy: {found.auroc:.3f} ± {found.auroc_error:.3f}"
 
 
 def test_long_curves_keep_their_ends(generator):

@@ -1,7 +1,9 @@
 """What is given to be judged: probabilities with their labels, or predicted numbers with the measured ones."""
 
-from typing import TypeAlias
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
@@ -15,16 +17,20 @@ __all__ = [
     "Numbers",
     "Probabilities",
     "check_share",
+    "class_probabilities",
     "class_rows",
+    "in_rows",
     "moments_of",
+    "numbers",
     "passes_of",
     "targets_like",
+    "variance_like",
     "whole_labels",
 ]
 
 Probabilities: TypeAlias = Prediction | Tensor | ArrayLike
 # A prediction; means and variances; or the outputs of all passes, (passes, rows, ...).
-Numbers: TypeAlias = Prediction | Moments | tuple[ArrayLike, ArrayLike] | Tensor
+Numbers: TypeAlias = Prediction | Moments | tuple[ArrayLike, ArrayLike] | Tensor | ArrayLike
 
 
 def check_share(name: str, value: float) -> float:
@@ -34,12 +40,31 @@ def check_share(name: str, value: float) -> float:
     return value
 
 
+def numbers(name: str, values: Tensor | ArrayLike) -> Tensor:
+    """Read numbers of any kind, without their gradient.
+
+    Raises:
+        ValueError: they are no numbers.
+    """
+    if isinstance(values, Tensor):
+        return values.detach()
+    array = np.array(values, order="C")  # a copy: torch takes neither negative strides nor what is read-only
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"`{name}` must be numbers, got {array.dtype}.")
+    return torch.from_numpy(array)
+
+
+def same_rows(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Say whether two shapes are equal but for axes of length 1."""
+    return [n for n in one if n != 1] == [n for n in other if n != 1]
+
+
 def class_rows(probabilities: Probabilities, labels: Tensor | ArrayLike) -> tuple[Tensor, Tensor]:
     """Read probabilities and labels, all in rows.
 
     Args:
-        probabilities: of a prediction, or with the classes on the last axis; or, with as many numbers as there are
-            labels, those of class 1.
+        probabilities: of a prediction, or with the classes on the last axis; or, shaped as the labels, those of
+            class 1.
         labels: class of each row.
 
     Returns:
@@ -48,14 +73,15 @@ def class_rows(probabilities: Probabilities, labels: Tensor | ArrayLike) -> tupl
     Raises:
         ValueError: the probabilities are none, or the labels are not theirs.
     """
-    values = class_probabilities(probabilities)
-    n_labels = torch.as_tensor(labels).numel()
-    rows = values.flatten() if values.numel() == n_labels else values.reshape(-1, values.shape[-1])
-    if len(rows) != n_labels or n_labels == 0:
+    values, truth = class_probabilities(probabilities), numbers("labels", labels)
+    single = same_rows(truth.shape, values.shape)
+    if not single and not same_rows(truth.shape, values.shape[:-1]):
         raise ValueError(
-            f"`labels` must have one class for each row of probabilities, got {n_labels} for {len(rows)} rows."
+            f"`labels` must have one class for each row of probabilities, got shape {tuple(truth.shape)} for "
+            f"{tuple(values.shape)}."
         )
-    return rows, whole_labels(labels, max(2, rows.shape[-1] if rows.dim() > 1 else 2)).to(rows.device)
+    rows = in_rows(values, single)
+    return rows, whole_labels(truth, 2 if single else rows.shape[1]).to(rows.device)
 
 
 def class_probabilities(probabilities: Probabilities) -> Tensor:
@@ -70,52 +96,84 @@ def class_probabilities(probabilities: Probabilities) -> Tensor:
         # Of one probability, both classes are remembered: one axis more than the outputs have.
         return means[..., 1] if means.dim() > probabilities.mean.dim() else means
 
-    given = torch.as_tensor(probabilities)
-    values = given.to(wide(given))
-    if values.numel() == 0 or not (values.isfinite() & (values >= 0) & (values <= 1 + 1e-6)).all():
+    given = numbers("probabilities", probabilities)
+    if given.numel() == 0:
+        raise ValueError(f"`probabilities` must have at least one row, got shape {tuple(given.shape)}.")
+    if not (given.isfinite() & (given >= 0) & (given <= 1 + ROUNDING.get(given.dtype, 1e-6))).all():
         raise ValueError("`probabilities` must be in [0, 1]: apply softmax or sigmoid to logits first.")
-    off = (values.sum(-1) - 1).abs().max().item() if values.dim() > 1 and values.shape[-1] > 1 else 0.0
-    if off > ROUNDING.get(given.dtype, 1e-6):
+    return given
+
+
+def in_rows(values: Tensor, single: bool) -> Tensor:
+    """Give probabilities as (rows, classes), or those of class 1 alone as (rows,).
+
+    Raises:
+        ValueError: those of the classes do not sum to 1.
+    """
+    rows = values.to(wide(values))
+    if single:
+        return rows.flatten()
+    off = (rows.sum(-1) - 1).abs().max().item()
+    if off > ROUNDING.get(values.dtype, 1e-6):
         raise ValueError(
             f"`probabilities` of the classes must sum to 1 in each row, got sums that are off by {off:.3g}."
         )
-    return values
+    return rows.reshape(-1, rows.shape[-1])
 
 
-def whole_labels(labels: Tensor | ArrayLike, n_classes: int) -> Tensor:
+def whole_labels(labels: Tensor, n_classes: int) -> Tensor:
     """Read labels as whole numbers below the number of classes."""
-    given = torch.as_tensor(labels).flatten()
+    given = labels.flatten().to(wide(labels))
     whole = given.long()
-    if not (whole == given).all() or whole.min() < 0 or whole.max() >= n_classes:
+    if not ((whole == given) & (whole >= 0) & (whole < n_classes)).all():
         raise ValueError(
-            f"`labels` must be whole numbers from 0 to {n_classes - 1}, got values from {given.min().item()} to "
-            f"{given.max().item()}."
+            f"`labels` must be whole numbers from 0 to {n_classes - 1}, got values from {given.min().item():g} to "
+            f"{given.max().item():g}."
         )
     return whole
 
 
 def moments_of(prediction: Numbers) -> tuple[Tensor, Tensor]:
-    """Read mean and variance; of a model with a variance head, the total variance."""
-    if isinstance(prediction, Tensor):
-        passes = passes_of(prediction)
-        mean, variance = passes.mean(0), passes.var(0)
-    elif isinstance(prediction, tuple):
-        mean, variance = (torch.as_tensor(part) for part in prediction)
-    elif isinstance(prediction, Prediction) and prediction.noise is not None:
-        mean, variance = prediction.mean, prediction.total
+    """Read mean and variance, of one shape; of a model with a variance head, the total variance."""
+    pair: Sequence[Any]
+    if isinstance(prediction, Prediction) and prediction.noise is not None:
+        pair = prediction.mean, prediction.total
+    elif isinstance(prediction, Prediction | Moments):
+        pair = prediction.mean, prediction.variance
+    elif isinstance(prediction, tuple | list):
+        pair = prediction
     else:
-        mean, variance = prediction.mean, prediction.variance
-    if variance.numel() not in (1, mean.numel()) or not (variance >= 0).all():
-        raise ValueError("the variance must be at least 0 and shaped as the mean.")
-    mean = mean.to(wide(mean))
-    return mean, variance.to(mean).reshape(mean.shape if variance.numel() == mean.numel() else ())
+        passes = passes_of(prediction)
+        pair = passes.mean(0), passes.var(0)
+    if len(pair) != 2:
+        raise ValueError(f"`prediction` must be a pair of means and variances, got {len(pair)} of them.")
+
+    given = torch.atleast_1d(numbers("mean", pair[0]))
+    mean = given.to(wide(given))
+    if mean.numel() == 0 or not mean.isfinite().all():
+        raise ValueError(f"the mean must be finite and of at least one row, got shape {tuple(mean.shape)}.")
+    return mean, variance_like(mean, pair[1], "variance")
+
+
+def variance_like(mean: Tensor, variance: Tensor | ArrayLike, name: str) -> Tensor:
+    """Read variances in the shape of the mean, one for each number or one for all."""
+    given = numbers(name, variance).to(mean)
+    single = given.numel() == 1
+    if not (single or same_rows(given.shape, mean.shape)) or not (given.isfinite() & (given >= 0)).all():
+        raise ValueError(
+            f"`{name}` must be finite and at least 0, one number or as many as there are means, got shape "
+            f"{tuple(given.shape)} for {tuple(mean.shape)}."
+        )
+    return given.flatten().expand(mean.shape) if single else given.reshape(mean.shape)
 
 
 def passes_of(prediction: Numbers) -> Tensor:
     """Read the outputs of all passes, (passes, rows, ...)."""
-    passes = prediction if isinstance(prediction, Tensor) else getattr(prediction, "samples", None)
-    if passes is None:
+    packed = isinstance(prediction, Prediction | Moments | tuple | list)
+    given: Any = getattr(prediction, "samples", None) if packed else prediction
+    if given is None:
         raise ValueError("the outputs of all passes are needed: call predict(..., keep_samples=True).")
+    passes = numbers("prediction", given)
     if passes.dim() < 2 or len(passes) < 2:
         raise ValueError(f"the passes must be of shape (passes, rows, ...), at least 2, got {tuple(passes.shape)}.")
     return passes.to(wide(passes))
@@ -125,10 +183,10 @@ def targets_like(y: Tensor | ArrayLike, mean: Tensor) -> Tensor:
     """Read measured values in the shape of their predictions: (rows,) beside (rows, 1) would broadcast to a square.
 
     Raises:
-        ValueError: there are more or fewer than predictions, or some are not finite.
+        ValueError: they are not shaped as the predictions, or some are not finite.
     """
-    given = torch.as_tensor(y).to(mean)
-    if given.numel() != mean.numel() or not given.isfinite().all():
+    given = numbers("y", y).to(mean)
+    if not same_rows(given.shape, mean.shape) or not given.isfinite().all():
         raise ValueError(
             f"`y` must have one finite value for each predicted one, got {tuple(given.shape)} for {tuple(mean.shape)}."
         )

@@ -13,6 +13,7 @@ from dropscope.ensemble.calibration.arguments import (
     Probabilities,
     class_probabilities,
     class_rows,
+    in_rows,
     moments_of,
     targets_like,
 )
@@ -48,9 +49,10 @@ class ConformalIntervals:
     def __call__(self, prediction: Numbers, weights: Tensor | ArrayLike | None = None) -> Intervals:
         """Give the intervals of new predictions; `weights` of their rows belong with those of held-out rows."""
         mean, variance = moments_of(prediction)
-        new = None if weights is None else torch.as_tensor(weights)
-        half = self.ranks.quantile(self.alpha, new) * _units(mean, variance, self.scaled)
-        half = half.view_as(mean)
+        units = _units(mean, variance, self.scaled)
+        if units.shape[1] != len(self.quantile):
+            raise ValueError(f"`prediction` must have {len(self.quantile)} outputs a row, got {units.shape[1]}.")
+        half = (self.ranks.quantiles(self.alpha, len(mean), weights) * units).view_as(mean)
         return Intervals(mean, mean - half, mean + half, 1 - self.alpha)
 
     def describe(self) -> str:
@@ -75,6 +77,7 @@ class ConformalSets:
         alpha: chance that a set misses the true class.
         quantile: of the held-out scores.
         n_rows: number of held-out rows.
+        n_classes: number of classes.
         method: "aps" or "lac".
         randomised: whether scores are randomised.
         single: whether probabilities are those of class 1 alone.
@@ -85,6 +88,7 @@ class ConformalSets:
     alpha: float
     quantile: float
     n_rows: int
+    n_classes: int
     method: str
     randomised: bool
     single: bool
@@ -99,11 +103,11 @@ class ConformalSets:
         generator: torch.Generator | None = None,
     ) -> Tensor:
         """Say of each row which classes are in its set, (rows, classes); `generator` is that of randomised scores."""
-        values = class_probabilities(probabilities)
-        rows = values.flatten() if self.single else values.reshape(-1, values.shape[-1])
-        new = None if weights is None else torch.as_tensor(weights)
-        scores = class_scores(_both(rows), self.method, self.randomised, generator)
-        return scores <= self.ranks.quantile(self.alpha, new)
+        rows = _both(in_rows(class_probabilities(probabilities), self.single))
+        if rows.shape[1] != self.n_classes:
+            raise ValueError(f"`probabilities` must be of {self.n_classes} classes, got {rows.shape[1]}.")
+        scores = class_scores(rows, self.method, self.randomised, generator)
+        return scores <= self.ranks.quantiles(self.alpha, len(rows), weights)
 
     def describe(self) -> str:
         """Say what is guaranteed."""
@@ -156,8 +160,7 @@ def conformal_intervals(
     mean, variance = moments_of(prediction)
     off = (targets_like(y, mean) - mean).abs().reshape(len(mean), -1)
     ranks = ranked(off / _units(mean, variance, scaled), alpha, weights)
-    quantile = ranks.quantile(alpha)[0]
-    return ConformalIntervals(alpha, quantile, len(mean), scaled, ranks.coverage_range(alpha), ranks)
+    return ConformalIntervals(alpha, ranks.quantiles(alpha)[0], len(mean), scaled, ranks.coverage_range(alpha), ranks)
 
 
 def conformal_sets(
@@ -204,13 +207,15 @@ def conformal_sets(
     if method not in METHODS:
         raise ValueError(f"`method` must be a way to score, got {method!r}: {closest(method, METHODS)}")
     rows, truth = class_rows(probabilities, labels)
+    both = _both(rows)
     randomised = randomised and method == "aps"
-    scores = class_scores(_both(rows), method, randomised, generator)
+    scores = class_scores(both, method, randomised, generator)
     ranks = ranked(scores.gather(1, truth.unsqueeze(1)), alpha, weights)
-    quantile = ranks.quantile(alpha).item()
+    n_rows, n_classes = both.shape
     return ConformalSets(
-        alpha, quantile, len(rows), method, randomised, rows.dim() == 1, ranks.coverage_range(alpha), ranks
-    )
+        alpha, ranks.quantiles(alpha).item(), n_rows, n_classes, method, randomised, rows.dim() == 1,
+        ranks.coverage_range(alpha), ranks,
+    )  # fmt: skip
 
 
 def class_scores(rows: Tensor, method: str, randomised: bool, generator: torch.Generator | None) -> Tensor:
@@ -238,7 +243,7 @@ def _units(mean: Tensor, variance: Tensor, scaled: bool) -> Tensor:
             "the predicted variance must be above 0 in every row for scaled intervals: add noise by fit_variance, or "
             "let scaled=False."
         )
-    return variance.sqrt().expand_as(mean).reshape(len(mean), -1)
+    return variance.sqrt().reshape(len(mean), -1)
 
 
 def _guarantee(alpha: float, n_rows: int, found: tuple[float, float]) -> str:

@@ -8,13 +8,11 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from dropscope.ensemble.calibration.arguments import Numbers, moments_of, passes_of
+from dropscope.ensemble.calibration.arguments import Numbers, moments_of, passes_of, variance_like
 from dropscope.ensemble.prediction import Prediction
 
 __all__ = ["Law", "law_of"]
 
-# Numbers computed at once where all passes are compared with all.
-CHUNK = 2**22
 # Halvings of the interval that holds a quantile.
 HALVINGS = 50
 
@@ -82,15 +80,11 @@ class Mixture:
 
     def crps(self, y: Tensor) -> Tensor:
         """Give `E|X - y| - E|X - X'| / 2`, the second mean over pairs of different passes, which has no bias in T."""
-        n, noise = len(self.passes), self.noise.flatten()
+        n, both = len(self.passes), math.sqrt(2) * self.noise
         near = _mean_distance(y - self.passes, self.noise).mean(0)
-        far = []
-        step = max(1, CHUNK // n**2)
-        for passes, std in zip(self.passes.flatten(1).split(step, 1), noise.split(step), strict=True):
-            pairs = _mean_distance(passes.unsqueeze(0) - passes.unsqueeze(1), math.sqrt(2) * std).sum((0, 1))
-            # A pass with itself, which is no pair, is off by noise alone: E|N(0, 2 std²)| = 2 std / √π.
-            far.append((pairs - n * 2 * std / math.sqrt(math.pi)) / (n * (n - 1)))
-        return near - torch.cat(far).view_as(near) / 2
+        # Pass by pass: all pairs at once would need T² numbers a row.
+        far = sum(_mean_distance(self.passes[t + 1 :] - self.passes[t], both).sum(0) for t in range(n - 1))
+        return near - far / (n * (n - 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,15 +142,12 @@ def law_of(prediction: Numbers, noise: float | Tensor, mixture: bool) -> Law:
         ValueError: a variance is 0, or the samples are needed and were not kept.
     """
     mean, variance = moments_of(prediction)
-    added = torch.as_tensor(noise).to(mean)
-    if added.numel() not in (1, mean.numel()) or not (added >= 0).all():
-        raise ValueError(f"`noise` must be a variance of at least 0, or one for each predicted number, got {noise}.")
-    added = added.reshape(mean.shape) if added.numel() == mean.numel() else added.expand_as(mean)
+    added = variance_like(mean, noise, "noise")
     if not mixture:
         return Normal(mean, _positive(variance + added).sqrt())
 
     if isinstance(prediction, Prediction) and prediction.noise is not None:
-        added = added + prediction.noise
+        added = added + variance_like(mean, prediction.noise, "noise")
     return Mixture(passes_of(prediction), _positive(added).sqrt()) if added.any() else Empirical(passes_of(prediction))
 
 

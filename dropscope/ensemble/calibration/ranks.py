@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 from torch import Tensor
 
-from dropscope.ensemble.calibration.arguments import check_share
+from dropscope.ensemble.calibration.arguments import check_share, numbers
 
 __all__ = ["Ranked", "ranked"]
 
@@ -28,17 +28,21 @@ class Ranked:
     scores: Tensor
     weights: Tensor
 
-    def quantile(self, alpha: float, weights: Tensor | None = None) -> Tensor:
-        """Give the least score up to which the weights reach `1 - alpha` of all, that of the new row included.
+    def quantiles(self, alpha: float, rows: int = 1, weights: Tensor | ArrayLike | None = None) -> Tensor:
+        """Give the least score up to which the weights reach `1 - alpha` of all, that of a new row included.
 
         Args:
             alpha: chance of a higher score.
-            weights: of new rows, (m,); None: 1.
+            rows: number of new rows.
+            weights: of new rows; None: all 1, and then one line of quantiles is for all rows.
 
         Returns:
-            The quantiles, (m, columns); infinite where the weights do not reach.
+            The quantiles, (rows, columns) or (1, columns); infinite where the weights do not reach.
+
+        Raises:
+            ValueError: weights are none.
         """
-        new = self.weights.new_ones(1) if weights is None else weights.to(self.weights).flatten()
+        new = self.weights.new_ones(1) if weights is None else _read_weights(weights, rows, "new row").to(self.weights)
         total = self.weights[-1]
         needed = (1 - alpha) * (total + new.unsqueeze(1)) * (1 - ROUNDING)
         place = torch.searchsorted(self.weights.T.contiguous(), needed.T.contiguous()).T
@@ -62,11 +66,18 @@ def ranked(scores: Tensor, alpha: float, weights: Tensor | ArrayLike | None) -> 
     n = len(scores)
     if check_share("alpha", alpha) * (n + 1) < 1 - ROUNDING:
         raise ValueError(
-            f"`alpha` must be at least 1 / (rows + 1) = {1 / (n + 1):.3g} with {n} held-out rows, got {alpha}: give at "
-            f"least {math.ceil(1 / alpha - ROUNDING) - 1} rows."
+            f"`alpha` must be at least 1 / (rows + 1) = {1 / (n + 1):.3g} with {n} held-out rows, got {alpha}: "
+            f"hold out at least {math.ceil(1 / alpha - ROUNDING) - 1}."
         )
-    own = scores.new_ones(n) if weights is None else torch.as_tensor(weights).to(scores).flatten()
-    if len(own) != n or not ((own >= 0) & own.isfinite()).all() or not own.any():
-        raise ValueError(f"`weights` must be {n} finite numbers of at least 0, one for each held-out row.")
+    own = scores.new_ones(n) if weights is None else _read_weights(weights, n, "held-out row").to(scores)
+    if not own.any():
+        raise ValueError("`weights` must be above 0 for some held-out row.")
     ordered, order = scores.sort(0)
     return Ranked(ordered, own[order].cumsum(0))
+
+
+def _read_weights(weights: Tensor | ArrayLike, rows: int, whose: str) -> Tensor:
+    given = numbers("weights", weights).flatten()
+    if len(given) != rows or not ((given >= 0) & given.isfinite()).all():
+        raise ValueError(f"`weights` must be {rows} finite numbers of at least 0, one for each {whose}.")
+    return given

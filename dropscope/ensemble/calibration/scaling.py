@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from dropscope.ensemble.calibration.arguments import passes_of, whole_labels
+from dropscope.ensemble.calibration.arguments import numbers, passes_of, whole_labels
 from dropscope.ensemble.calibration.searching import lowest
 from dropscope.ensemble.prediction import Prediction
 from dropscope.ensemble.streaming import wide
@@ -104,7 +104,7 @@ def fit_temperature(logits: Prediction | Tensor, labels: Tensor | ArrayLike, *, 
     Reference:
         Guo et al., 2017, arXiv:1706.04599; of averages: Rahaman & Thiery, 2021, arXiv:2007.08792.
     """
-    passes, truth, link = _read(logits, torch.as_tensor(labels), class_axis)
+    passes, truth, link = _read(logits, numbers("labels", labels), class_axis)
     # log p_y is minus the logsumexp of what the other logits have over that of y.
     ahead = passes - passes.gather(-1, truth.expand(len(passes), -1).unsqueeze(-1))
 
@@ -112,7 +112,7 @@ def fit_temperature(logits: Prediction | Tensor, labels: Tensor | ArrayLike, *, 
         log_p = -(ahead * math.exp(-log_t)).logsumexp(-1)
         return math.log(len(ahead)) - log_p.logsumexp(0)
 
-    spread = math.log(passes.std(-1, correction=0).mean().item() or 1.0)
+    spread = math.log(passes.std(-1, correction=0).mean().item())
     low, high = spread - math.log(WIDEST), spread + math.log(WIDEST)
     log_t = lowest(lambda at: losses(at).mean().item(), low, high)
     error = math.nan if log_t in (low, high) else math.exp(log_t) * _sandwich(losses, log_t)
@@ -146,29 +146,40 @@ def _read(logits: Prediction | Tensor, labels: Tensor, class_axis: int) -> tuple
     """Give logits (passes, rows, classes), labels (rows,), and the link; a single logit z becomes the pair (0, z)."""
     if labels.dim() == 2 and labels.shape[1] == 1:
         labels = labels.squeeze(1)
-    values = _from_prediction(logits, labels) if isinstance(logits, Prediction) else torch.as_tensor(logits)
-    values = values.unsqueeze(-1) if values.shape == labels.shape else values
-    rows = values.movedim(class_axis, -1)
+    passes = _passes(logits, labels, class_axis)
+    if passes.numel() == 0 or not passes.isfinite().all():
+        raise ValueError("`logits` must be finite, and of at least one row.")
 
-    if rows.shape[:-1] == labels.shape:
-        rows = rows.unsqueeze(0)
-    if rows.dim() < 3 or rows.shape[1:-1] != labels.shape:
+    rows = passes.to(wide(passes)).flatten(1, -2)
+    link = "sigmoid" if rows.shape[-1] == 1 else "softmax"
+    rows = torch.cat([torch.zeros_like(rows), rows], -1) if link == "sigmoid" else rows
+    if (rows == rows[..., :1]).all():
+        raise ValueError("`logits` must differ between the classes of some row: all temperatures are as likely here.")
+    return rows, whole_labels(labels, rows.shape[-1]).to(rows.device), link
+
+
+def _passes(logits: Prediction | Tensor, labels: Tensor, class_axis: int) -> Tensor:
+    """Give logits with the passes on the first axis and the classes on the last."""
+    if isinstance(logits, Prediction):
+        values = passes = _from_prediction(logits)
+    else:
+        values = numbers("logits", logits)
+        passes = values if values.dim() > labels.dim() + 1 else values.unsqueeze(0)
+
+    axis = class_axis if class_axis < 0 else class_axis + 1  # that of the passes stands before
+    if passes.shape[1:] == labels.shape:
+        passes = passes.unsqueeze(axis)
+    if passes.dim() != labels.dim() + 2 or passes.movedim(axis, -1).shape[1:-1] != labels.shape:
         raise ValueError(
             "`logits` must be of shape (rows, classes) or (passes, rows, classes) for labels of shape "
             f"{tuple(labels.shape)}, got {tuple(values.shape)}."
         )
-    if not rows.isfinite().all():
-        raise ValueError("`logits` must be finite.")
-    rows = rows.to(wide(rows)).flatten(1, -2)
-    link = "sigmoid" if rows.shape[-1] == 1 else "softmax"
-    rows = torch.cat([torch.zeros_like(rows), rows], -1) if link == "sigmoid" else rows
-    return rows, whole_labels(labels, rows.shape[-1]).to(rows.device), link
+    return passes.movedim(axis, -1)
 
 
-def _from_prediction(prediction: Prediction, labels: Tensor) -> Tensor:
+def _from_prediction(prediction: Prediction) -> Tensor:
     if prediction.classes is not None:
         raise ValueError(
             "`logits` must be logits, got a prediction of probabilities: call predict without `transform`."
         )
-    passes = passes_of(prediction)
-    return passes.unsqueeze(-1) if passes.shape[1:] == labels.shape else passes
+    return passes_of(prediction)

@@ -37,7 +37,7 @@ class VarianceScale:
     def __call__(self, prediction: Numbers) -> tuple[Tensor, Tensor]:
         """Give means and corrected variances of a prediction, as `regression_scores` and others take them."""
         mean, variance = moments_of(prediction)
-        return mean, (self.scale * variance + self.noise).expand_as(mean)
+        return mean, self.scale * variance + self.noise
 
     def describe(self) -> str:
         """Say what becomes of a variance, and what it gains."""
@@ -93,7 +93,7 @@ def fit_variance(
 
     Raises:
         ValueError: nothing is to be fitted, a variance is 0 and no noise is added, shapes do not fit, or the mean is
-            right to the last digit in every row.
+            right to the last digit in every row, or in every one of variance 0.
 
     Example:
         >>> correction = fit_variance(([0.0] * 4, [1.0] * 4), [1.0, -1.0, 3.0, -3.0], noise=False)
@@ -106,12 +106,18 @@ def fit_variance(
     if not (scale or noise):
         raise ValueError("`scale` and `noise` must not both be off: there is nothing to fit.")
     mean, variance = moments_of(prediction)
-    v = variance.expand_as(mean).flatten()
+    v = variance.flatten()
     squares = (targets_like(y, mean).flatten() - mean.flatten()) ** 2
     if not squares.any():
         raise ValueError("`y` must differ from its prediction in some row: no variance is likeliest.")
     if not noise and not (v > 0).all():
         raise ValueError("the predicted variance must be above 0 in every row to be scaled: let noise=True.")
+    sure = v == 0
+    if v.any() and sure.any() and not squares[sure].any():
+        raise ValueError(
+            "`y` must differ from its prediction in some row of variance 0: where all of them are right to the last "
+            "digit, no noise is little enough; leave these rows out."
+        )
 
     a, b = _both(v, squares) if scale and noise else _scale(v, squares) if scale else _noise(v, squares)
     return VarianceScale(a, b, _nll(a * v + b, squares), _nll(v, squares), len(v))
