@@ -13,6 +13,7 @@ from rich.text import Text
 from dropscope.study import StudyResult
 from dropscope.study.metrics import LABELS
 from dropscope.study.problem import Problem
+from dropscope.study.rates import rate_text
 from dropscope.study.runner import Progress as StudyProgress
 
 __all__ = ["Display", "print_result"]
@@ -87,10 +88,11 @@ def print_result(result: StudyResult) -> None:
     console.print(_arms(result))
     names = ["+".join(block) for block in result.blocks]
     blocks = ", ".join([*names[:SHOWN], *(["... all in the report"] if len(names) > SHOWN else [])])
+    left = ", < those that left early, beaten" if any(arm.left for arm in result.arms) else ""
     console.print(
-        f"± is the standard error over {result.options['seeds']} seeds; ! marks arms that had not converged. k is the "
-        f"interaction order, with the share of output variance it holds under the product law of {len(result.blocks)} "
-        f"blocks of columns ({blocks}).",
+        f"± is the standard error over {result.options['seeds']} seeds; ! marks arms that had not converged{left}. "
+        f"k is the interaction order, with the share of output variance it holds under the product law of "
+        f"{len(result.blocks)} blocks of columns ({blocks}).",
         markup=False, style="dim",
     )  # fmt: skip
     advice = result.advice
@@ -114,10 +116,10 @@ def _arms(result: StudyResult) -> Table:
     told = result.advice is not None and result.advice.kind in ("dropout", "no dropout")
     advised = (result.advice.p_input, result.advice.p_hidden) if told and result.advice else None
     for arm in result.arms:
-        flag = "!" if arm.diverged or not arm.converged else ""
+        flag = "!" if arm.diverged or not arm.converged else "<" if arm.left else ""
         shares = [f"{value:.2f}" for value in (*arm.share, arm.rest, arm.mean_order)] if orders else []
         table.add_row(
-            f"{arm.p_input:.4g}", f"{arm.p_hidden:.4g}", *([f"{arm.lr:g}"] if lr else []),
+            f"{arm.p_input:.4g}", rate_text(arm.p_hidden, ".4g"), *([f"{arm.lr:g}"] if lr else []),
             f"{arm.select:.4g}±{arm.select_se:.2g}", f"{arm.test:.4g}±{arm.test_se:.2g}",
             *shares, f"{arm.best_epoch:.0f}{flag}", style="bold green" if arm.rates == advised else None,
         )  # fmt: skip

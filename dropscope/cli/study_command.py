@@ -13,6 +13,8 @@ from dropscope.errors import closest
 
 __all__ = ["study"]
 
+AROUND = ("table", "target", "out", "fresh", "workers", "quiet", "as_json")  # not options of the study itself
+
 
 def study(
     table: Annotated[str, typer.Argument(help="A CSV, Parquet, Arrow, Excel or JSON lines file, or a bundled table.")],
@@ -22,6 +24,9 @@ def study(
     p_input: Annotated[str | None, typer.Option(metavar="P,P,...", help="Rates studied on the inputs.")] = None,
     p_hidden: Annotated[str | None, typer.Option(metavar="P,P,...", help="Rates studied after hidden layers.")] = None,
     pair: Annotated[list[str] | None, typer.Option(metavar="P_IN,P_HID", help="Rates studied together.")] = None,
+    profile: Annotated[
+        list[str] | None, typer.Option(metavar="NAME,...", help="Rates over depth: rising, falling.")
+    ] = None,
     seeds: Annotated[int | None, typer.Option(help="Trials of each arm (5).")] = None,
     study_seed: Annotated[int | None, typer.Option(help="Seed of the test cut (0).")] = None,
     epochs: Annotated[str, typer.Option(metavar="auto|N", help="Epochs, or plan them for the time.")] = "auto",
@@ -32,9 +37,9 @@ def study(
     lr: Annotated[str | None, typer.Option(metavar="LR,LR,...", help="Learning rates (0.001).")] = None,
     optimizer: Annotated[str | None, typer.Option(help="adamw, adam or sgd.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Weight decay (0).")] = None,
-    patience: Annotated[
-        int | None, typer.Option(help="Epochs without a better stop loss (15, and 500 updates).")
-    ] = None,
+    activation: Annotated[str | None, typer.Option(help="relu, gelu, tanh or silu.")] = None,
+    label_smoothing: Annotated[float | None, typer.Option(help="Share of a label for all classes (0).")] = None,
+    patience: Annotated[int | None, typer.Option(help="Epochs without a better stop loss (15, 500 updates).")] = None,
     max_order: Annotated[int | None, typer.Option(help="Interaction orders shown one by one (3).")] = None,
     budget: Annotated[int | None, typer.Option(help="Evaluations for the spectrum of a network (50000).")] = None,
     test: Annotated[float | None, typer.Option(help="Share of test rows (0.2).")] = None,
@@ -46,6 +51,7 @@ def study(
     drop: Annotated[list[str] | None, typer.Option(metavar="COLUMN,...", help="Columns to leave out.")] = None,
     allow_leak: Annotated[bool, typer.Option("--allow-leak", help="Study even if columns give the target.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    halving: Annotated[bool, typer.Option("--halving/--no-halving", help="Beaten rates leave training early.")] = False,
     out: Annotated[Path | None, typer.Option(help="Folder of the results (studies/TABLE).")] = None,
     fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Start over, or go on (the default).")] = False,
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
@@ -53,18 +59,18 @@ def study(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Measure how much dropout a table and a network should have, where, and why."""
+    typed = {**locals()}
     with told_as_typed(signature(study).parameters):
-        given = {
-            "task": task, "metric": metric, "p_input": _numbers("p_input", p_input),
-            "p_hidden": _numbers("p_hidden", p_hidden), "pair": _pairs(pair), "seeds": seeds, "study_seed": study_seed,
-            "epochs": _epochs(epochs), "max_seconds": max_seconds, "width": width, "depth": depth,
-            "batch_size": batch_size, "lr": _numbers("lr", lr), "optimizer": optimizer, "weight_decay": weight_decay,
-            "patience": patience, "max_order": max_order, "budget": budget, "test": test,
-            "fractions": _numbers("fractions", fractions), "split_column": split_column, "group_column": group_column,
-            "time_column": time_column, "categorical": _columns(categorical), "drop": _columns(drop),
-            "allow_leak": allow_leak or None, "device": device,
-        }  # fmt: skip
-        _run(table, target, given, out=out, fresh=fresh, workers=workers, quiet=quiet, as_json=as_json)
+        _run(table, target, _given(typed), out=out, fresh=fresh, workers=workers, quiet=quiet, as_json=as_json)
+
+
+def _given(typed: dict[str, Any]) -> dict[str, Any]:
+    """Read the options of the study itself out of all that was typed; None where nothing was."""
+    given = {name: value for name, value in typed.items() if name not in AROUND}
+    given |= {"epochs": _epochs(typed["epochs"]), "pair": _pairs(typed["pair"])}
+    given |= {name: _numbers(name, typed[name]) for name in ("p_input", "p_hidden", "lr", "fractions")}
+    given |= {name: _columns(typed[name]) for name in ("categorical", "drop", "profile")}
+    return given | {name: typed[name] or None for name in ("allow_leak", "halving")}
 
 
 def _run(

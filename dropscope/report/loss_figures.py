@@ -102,15 +102,17 @@ def _arm_line(arms: Placed, y: list[float], errors: list[float], label: str, sho
 
 
 def _curves(arms: Placed, place: str) -> list[Placed]:
-    """Join what belongs together: for pairs, arms of one ratio of rates; a ratio studied once stands alone."""
-    if place != "both":
-        return [arms]
+    """Join what belongs together: arms of one ratio of rates; a ratio studied once stands alone beside others."""
 
-    def ratio(one: tuple[float, Arm]) -> float:
-        return round(one[1].p_input / one[1].p_hidden, 6)
+    def ratios(one: tuple[float, Arm]) -> tuple[float, float]:
+        p, arm = one
+        first = arm.p_hidden[0] if isinstance(arm.p_hidden, tuple) else p
+        return round(first / p, 6), round(arm.p_input / p, 6)
 
     zero, dropped = arms[:1], arms[1:]
-    groups = [list(group) for _, group in groupby(sorted(dropped, key=ratio), key=ratio)]
+    groups = [list(group) for _, group in groupby(sorted(dropped, key=ratios), key=ratios)]
+    if len(groups) == 1 and place != "both":
+        return [arms]
     return [[*zero, *group] if len(group) > 1 else group for group in groups]
 
 

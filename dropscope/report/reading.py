@@ -9,10 +9,11 @@ from scipy import stats
 
 from dropscope.study import Arm, StudyResult
 from dropscope.study.metrics import LABELS
+from dropscope.study.rates import Rates, middle, rate_of, rate_text
 
 __all__ = [
-    "PLACES", "advised", "arm_name", "baseline", "best", "in_the_end", "interval", "loss_name", "number", "one_line", "orders_of",
-    "p_text", "place_arms", "scores", "sentence", "shown_arms", "trials_of", "variances", "x_range",
+    "PLACES", "advised", "arm_name", "baseline", "best", "in_the_end", "interval", "loss_name", "number", "one_line",
+    "orders_of", "p_text", "place_arms", "scores", "sentence", "shown_arms", "trials_of", "variances", "x_range",
 ]  # fmt: skip
 
 PLACES = {"input": "input", "hidden": "hidden layers", "both": "input and hidden layers"}
@@ -53,7 +54,7 @@ def arm_name(arm: Arm) -> str:
         Such as "hidden p = 0.25".
     """
     parts = [("input", arm.p_input), ("hidden", arm.p_hidden)]
-    return ", ".join(f"{place} p = {p_text(p)}" for place, p in parts if p) or "no dropout"
+    return ", ".join(f"{place} p = {rate_text(p, '.3g')}" for place, p in parts if p) or "no dropout"
 
 
 def one_line(name: str, most: int) -> str:
@@ -94,7 +95,7 @@ def trials_of(result: StudyResult, arm: Arm) -> list[dict[str, Any]]:
     Returns:
         The records.
     """
-    mine = [t for t in result.trials if (t["p_input"], t["p_hidden"], t["lr"]) == (*arm.rates, arm.lr)]
+    mine = [t for t in result.trials if (t["p_input"], rate_of(t["p_hidden"]), t["lr"]) == (*arm.rates, arm.lr)]
     return sorted(mine, key=lambda trial: trial["seed"])
 
 
@@ -137,9 +138,11 @@ def place_arms(result: StudyResult, place: str) -> list[tuple[float, Arm]]:
         place: input, hidden or both.
 
     Returns:
-        Pairs of p (of the hidden layers for both) and arm, by p; empty where no arm drops there.
+        Pairs of p (of the hidden layers for both, the mean over layers) and arm, by p; empty where no arm drops there.
     """
-    arms = [(arm.p_input if place == "input" else arm.p_hidden, arm) for arm in result.arms if arm.place == place]
+    arms = [
+        (arm.p_input if place == "input" else middle(arm.p_hidden), arm) for arm in result.arms if arm.place == place
+    ]
     zero = [(0.0, arm) for arm in result.arms if arm.place == "none"]
     return [*zero, *sorted(arms, key=lambda one: (one[0], one[1].p_input))] if arms else []
 
@@ -219,7 +222,7 @@ def shown_arms(result: StudyResult) -> list[tuple[str, Arm]]:
         Pairs of title and arm, each arm once.
     """
     zero = baseline(result)
-    roles: dict[tuple[float, float], tuple[Arm, list[str]]] = {}
+    roles: dict[Rates, tuple[Arm, list[str]]] = {}
     for role, arm in (("", zero), ("advised", advised(result)), ("lowest loss", best(result))):
         if arm is not None:
             roles.setdefault(arm.rates, (arm, []))[1].append(role)

@@ -22,6 +22,7 @@ from dropscope.report.reading import (
 )
 from dropscope.report.stacked_bars import Stack, bars_panel, tallest
 from dropscope.study import Arm, StudyResult
+from dropscope.study.rates import rate_text
 
 __all__ = ["epoch_spectrum_figure", "spectrum_figure"]
 
@@ -93,7 +94,7 @@ def _total_and_share(result: StudyResult, titled: dict[tuple[str, str], list[Sta
 
 
 def _arm_stack(result: StudyResult, arm: Arm) -> Stack:
-    tick = p_text(arm.p_input if arm.place == "input" else arm.p_hidden)
+    tick = p_text(arm.p_input) if arm.place == "input" else rate_text(arm.p_hidden, ".3g")
     if arm.place == "both":
         tick += f"\n{arm.p_input:.2g}"
     return Stack(tick, arm_name(arm), [trial["spectrum"] for trial in trials_of(result, arm)])

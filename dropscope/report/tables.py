@@ -10,6 +10,7 @@ import numpy as np
 from dropscope.report.reading import advised, number, orders_of
 from dropscope.study import Arm, StudyResult
 from dropscope.study.metrics import LABELS
+from dropscope.study.rates import rate_of, rate_text
 
 __all__ = ["Table", "arms_table", "number_text", "references_table", "refit_table", "trials_table"]
 
@@ -56,7 +57,7 @@ def arms_table(result: StudyResult) -> Table:
     columns += [*orders, *(["mean order", "variance"] if orders else []), "best epoch", "remark"]
     rows = []
     for arm in result.arms:
-        cells = [f"{arm.p_input:g}", f"{arm.p_hidden:g}", *([f"{arm.lr:g}"] if several else [])]
+        cells = [f"{arm.p_input:g}", rate_text(arm.p_hidden), *([f"{arm.lr:g}"] if several else [])]
         cells += [_with_error(arm.select, arm.select_se), _with_error(arm.test, arm.test_se)]
         cells += _spectrum_cells((*arm.share, arm.rest), arm.mean_order, arm.total, len(orders))
         rows.append([*cells, number_text(arm.best_epoch), _flags(arm)])
@@ -124,7 +125,8 @@ def _with_remarks(columns: list[str], rows: list[list[str]], marked: frozenset[i
 
 
 def _trial_row(trial: dict[str, Any], metric: str, orders: int) -> list[str]:
-    cells = [f"{trial[name]:g}" for name in ("p_input", "p_hidden", "lr", "seed", "best_epoch", "epochs")]
+    cells = [f"{trial['p_input']:g}", rate_text(rate_of(trial["p_hidden"]))]
+    cells += [f"{trial[name]:g}" for name in ("lr", "seed", "best_epoch", "epochs")]
     cells += [number_text(value) for value in (trial["stop"], trial["select"][metric], trial["test"][metric])]
     spectrum = trial["spectrum"] or {"share": (), "rest": None, "mean_order": None, "total": None}
     cells += _spectrum_cells((*spectrum["share"], spectrum["rest"]), spectrum["mean_order"], spectrum["total"], orders)

@@ -45,6 +45,8 @@ def check_member(member: Member, count: int, shape: Shape) -> None:
         if rows.dtype != torch.int64 or not 0 <= int(rows.min()) <= int(rows.max()) < count:
             raise ValueError(f"`{name}` must hold int64 indices of rows in [0, {count}), got {rows}.")
 
+    if isinstance(member.p_hidden, tuple) and len(member.p_hidden) != shape.depth:
+        raise ValueError(f"`p_hidden` must be one rate or one per hidden layer ({shape.depth}), got {member.p_hidden}.")
     if member.weights is not None and member.weights.shape != (count,):
         raise ValueError(f"`weights` must be one per row of `x` ({count},), got {tuple(member.weights.shape)}.")
     for name, rows in (("fit", member.fit), ("stop", member.stop)):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dropscope.stack.layout import Parameters, outputs, pad_columns, stacked
-from dropscope.stack.shape import Fitted, Shape
+from dropscope.stack.shape import Fitted, Shape, as_rates
 
 __all__ = ["forward", "to_sequential"]
 
@@ -46,7 +46,7 @@ def forward(fitted: Sequence[Fitted], x: Tensor) -> Tensor:
     return result
 
 
-def to_sequential(fitted: Fitted, shape: Shape, p_input: float, p_hidden: float) -> nn.Sequential:
+def to_sequential(fitted: Fitted, shape: Shape, p_input: float, p_hidden: float | tuple[float, ...]) -> nn.Sequential:
     """Turn a trained model into plain torch layers: Linear, activation and Dropout.
 
     For prediction the network is exact. In train mode its leading `nn.Dropout(p_input)` draws one mask per encoded
@@ -56,11 +56,12 @@ def to_sequential(fitted: Fitted, shape: Shape, p_input: float, p_hidden: float)
         fitted: the trained model.
         shape: its shape.
         p_input: probability of dropping an input; 0 leaves the layer out.
-        p_hidden: probability of dropping a hidden unit; 0 leaves the layers out.
+        p_hidden: probability of dropping a hidden unit, one for all layers or one for each; 0 leaves the layers out.
 
     Returns:
         The network, in eval mode.
     """
+    rates = as_rates(p_hidden, shape.depth)
     layers: list[nn.Module] = [nn.Dropout(p_input)] if p_input > 0 else []
     for layer, (weight, bias) in enumerate(zip(fitted.weights, fitted.biases, strict=True)):
         linear = nn.utils.skip_init(nn.Linear, *weight.shape, dtype=weight.dtype)
@@ -68,5 +69,5 @@ def to_sequential(fitted: Fitted, shape: Shape, p_input: float, p_hidden: float)
         layers.append(linear)
         if layer < shape.depth:
             layers.append(MODULES[shape.activation]())
-            layers += [nn.Dropout(p_hidden)] if p_hidden > 0 else []
+            layers += [nn.Dropout(rates[layer])] if rates[layer] > 0 else []
     return nn.Sequential(*layers).eval()

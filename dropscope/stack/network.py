@@ -2,7 +2,7 @@
 
 Per layer l, with keep-masks m and scales s = 1 / (1 - p) of each model:
 
-    a_0 = s_input m_0 x,    a_l = s_hidden m_l relu(a_{l-1} W_l + b_l),    z = a_depth W + b
+    a_0 = s_0 m_0 x,    a_l = s_l m_l relu(a_{l-1} W_l + b_l),    z = a_depth W + b
 
 A mask is a select, not a product: what is dropped is 0 even where the value is infinite. Both relu and mask have
 derivative s where a_l > 0 and 0 elsewhere, so that the backward pass needs a_l alone. Of the other activations the
@@ -24,6 +24,11 @@ __all__ = ["Network"]
 select_ = torch.ops.aten.threshold_backward.grad_input
 
 
+def drop_(values: Tensor, keep: Tensor, scale: Tensor) -> Tensor:
+    """Set in place to zero what is not kept, and scale the rest."""
+    return select_(values, keep, 0, grad_input=values).mul_(scale)
+
+
 class Network:
     """A stack in training.
 
@@ -33,7 +38,7 @@ class Network:
         loss: the training loss.
         batch_size: rows per step.
         scale_input: 1 / (1 - p) of the inputs, one per model (models, 1, 1).
-        scale_hidden: 1 / (1 - p) of the hidden units.
+        scale_hidden: 1 / (1 - p) of the hidden units, one tensor per layer.
     """
 
     def __init__(
@@ -43,7 +48,7 @@ class Network:
         loss: BatchLoss,
         batch_size: int,
         scale_input: Tensor,
-        scale_hidden: Tensor,
+        scale_hidden: list[Tensor],
     ) -> None:
         self.shape = shape
         self.loss = loss
@@ -68,7 +73,7 @@ class Network:
             self.loss.select(models),
             self.batch_size,
             self.scale_input.index_select(0, models),
-            self.scale_hidden.index_select(0, models),
+            [scale.index_select(0, models) for scale in self.scale_hidden],
         )
 
     def step(self, x: Tensor, y: Tensor, noise: Step) -> Tensor:
@@ -93,15 +98,13 @@ class Network:
 
         activate = ACTIVATIONS[self.shape.activation]
         layers = zip(self.parameters.weights, self.parameters.biases, self.activations[1:], strict=False)
-        for (weight, bias, out), keep, slope in zip(layers, noise.hidden, self.slopes, strict=True):
+        drops = zip(noise.hidden, self.scale_hidden, self.slopes, strict=True)
+        for (weight, bias, out), (keep, scale, slope) in zip(layers, drops, strict=True):
             activate(affine(a, weight, bias, out=out), slope)
-            a = self._drop(out, keep)
+            a = drop_(out, keep, scale)
             if slope is not None:
-                self._drop(slope, keep)
+                drop_(slope, keep, scale)
         return affine(a, self.parameters.weights[-1], self.parameters.biases[-1])
-
-    def _drop(self, values: Tensor, keep: Tensor) -> Tensor:
-        return select_(values, keep, 0, grad_input=values).mul_(self.scale_hidden)
 
     def _backward(self, g: Tensor) -> None:
         for layer in reversed(range(self.shape.depth + 1)):
@@ -118,4 +121,4 @@ class Network:
                     torch.bmm(g, weight.transpose(1, 2), out=out)
             if layer > 0:
                 slope = self.slopes[layer - 1]  # None: a is positive where the unit was kept and active
-                g = self._drop(out, a) if slope is None else out.mul_(slope)
+                g = drop_(out, a, self.scale_hidden[layer - 1]) if slope is None else out.mul_(slope)

@@ -115,7 +115,13 @@ class Noise:
         member = self.members[model]
         self.rows[:, model] = self.batches[model].take(self.rows[:, model].numel()).view_as(self.rows[:, model])
         draw_keep_(words(self.inputs[model]), member.p_input, self.masks[model])
-        draw_keep_(words(self.hidden[model]), member.p_hidden, self.masks[model])
+        if isinstance(member.p_hidden, float | int):
+            draw_keep_(words(self.hidden[model]), member.p_hidden, self.masks[model])
+            return
+        for layer, p in enumerate(member.p_hidden):
+            keep = torch.empty_like(self.hidden[model, :, layer], memory_format=torch.contiguous_format)
+            draw_keep_(words(keep), p, self.masks[model])
+            self.hidden[model, :, layer] = keep
 
     def keep(self, models: Sequence[int]) -> None:
         """Keep only some models, in the given order, with what was drawn ahead for them."""

@@ -27,6 +27,7 @@ class Record:
     best_epoch: int = 0
     extended: bool = False
     diverged: bool = False
+    left_at: int | None = None
 
     def add(self, fit: float, stop: float) -> bool:
         """Append an epoch and say whether it is the best so far."""
@@ -38,10 +39,13 @@ class Record:
         self.best_loss, self.best_epoch = stop, len(self.stop_curve)
         return True
 
-    def goes_on(self, epochs: int, patience: int, extend: bool) -> bool:
+    def goes_on(self, epochs: int, patience: int, extend: bool, beaten: bool = False) -> bool:
         """Decide whether there is another epoch; a best epoch in the last 10 % of the budget doubles it, once."""
         epoch = len(self.stop_curve)
         if self.diverged or epoch - self.best_epoch >= patience:
+            return False
+        if beaten:
+            self.left_at = epoch
             return False
         if epoch == epochs:
             self.extended = extend and self.best_epoch > 0.9 * epochs
@@ -59,6 +63,7 @@ class Record:
             stop_curve=self.stop_curve,
             diverged=self.diverged,
             activation=activation,
+            left_at=self.left_at,
         )
 
 

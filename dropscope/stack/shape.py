@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from torch import Tensor
 
-__all__ = ["Activation", "Fitted", "Member", "Shape"]
+__all__ = ["Activation", "Fitted", "Member", "Shape", "as_rates"]
 
 Task = Literal["regression", "classification"]
 Initialisation = Literal["he", "glorot"]
@@ -75,13 +75,18 @@ class Shape:
         return max(self.columns) + 1
 
 
+def as_rates(p_hidden: float | tuple[float, ...], depth: int = 1) -> tuple[float, ...]:
+    """Write the rates of hidden layers as one each; a single number stands for all of them."""
+    return p_hidden if isinstance(p_hidden, tuple) else (p_hidden,) * depth
+
+
 @dataclass(frozen=True, eq=False)
 class Member:
     """One model of a stack: its rates, its optimizer's settings, its seeds and its rows.
 
     Args:
         p_input: probability of dropping a table column, in [0, 1).
-        p_hidden: probability of dropping a hidden unit, in [0, 1).
+        p_hidden: probability of dropping a hidden unit, in [0, 1): one for all hidden layers, or one for each.
         lr: learning rate.
         weight_decay: weight decay, as the optimizer understands it.
         seed: of the initialisation and the order of batches; members that differ only in dropout stay paired.
@@ -99,7 +104,7 @@ class Member:
     """
 
     p_input: float
-    p_hidden: float
+    p_hidden: float | tuple[float, ...]
     lr: float
     weight_decay: float
     seed: int
@@ -110,8 +115,8 @@ class Member:
     start: "Fitted | None" = None
 
     def __post_init__(self) -> None:
-        for name in ("p_input", "p_hidden"):
-            if not 0 <= getattr(self, name) < 1:
+        for name, rates in (("p_input", (self.p_input,)), ("p_hidden", as_rates(self.p_hidden))):
+            if not rates or not all(0 <= p < 1 for p in rates):
                 raise ValueError(f"`{name}` must be in [0, 1), got {getattr(self, name)}.")
         if not 0 < self.lr < math.inf:
             raise ValueError(f"`lr` must be positive and finite, got {self.lr}.")
@@ -139,6 +144,7 @@ class Fitted:
         stop_curve: the loss on the stop rows per epoch, without dropout.
         diverged: a loss was not finite; training ended there and the last entry of the curves may be inf or nan.
         activation: of the hidden layers.
+        left_at: the epoch after which the model was taken out of training as beaten; None if it was not.
     """
 
     weights: list[Tensor]
@@ -150,3 +156,4 @@ class Fitted:
     stop_curve: list[float]
     diverged: bool
     activation: Activation = "relu"
+    left_at: int | None = None

@@ -1,6 +1,6 @@
 """The training loop of a stack: every model trains on its own terms and leaves when it is done."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal
 
 import torch
@@ -13,7 +13,7 @@ from dropscope.stack.network import Network
 from dropscope.stack.noise import Batches, Noise
 from dropscope.stack.optimizer import StackOptimizer
 from dropscope.stack.record import Record, StopLoss
-from dropscope.stack.shape import Fitted, Member, Shape
+from dropscope.stack.shape import Fitted, Member, Shape, as_rates
 from dropscope.stack.weighting import counting_rows, row_weights
 
 __all__ = ["train"]
@@ -48,13 +48,13 @@ class Stack:
         self.shape = shape
         batches = [Batches(member.fit, generator) for member, generator in zip(stack, generators, strict=True)]
         self.noise = Noise(stack, batches, shape, batch_size, x.dtype)
-        scales = [
-            x.new_tensor([1 / (1 - p) for p in places]).view(-1, 1, 1)
-            for places in zip(*((member.p_input, member.p_hidden) for member in stack), strict=True)
+        rates = [(member.p_input, *as_rates(member.p_hidden, shape.depth)) for member in stack]
+        first, *others = [
+            x.new_tensor([1 / (1 - p) for p in place]).view(-1, 1, 1) for place in zip(*rates, strict=True)
         ]
         weights = row_weights(stack, [member.fit for member in stack], x)
         loss = BatchLoss(shape, weights, label_smoothing)
-        self.network = Network(parameters, shape, loss, batch_size, *scales)
+        self.network = Network(parameters, shape, loss, batch_size, first, others)
         settings = [(member.lr, member.weight_decay) for member in stack]
         self.optimizer = StackOptimizer(optimizer, parameters.tensors(), self.network.gradients.tensors(), settings)
         self.stop_loss = StopLoss(stack, x)
@@ -96,11 +96,17 @@ class Stack:
         parameters = self.best if keep == "best" else self.network.parameters
         return parameters.single(place, self.shape.sizes)
 
-    def predict(self, x: Tensor) -> Tensor:
-        """Outputs (models, rows, outputs) of the recorded models on shared rows, without dropout."""
-        shared = pad_columns(x.to(self.x)).expand(len(self.models), -1, -1)
-        recorded = [place for place, model in enumerate(self.models) if model is not None]
-        return outputs(self.network.parameters, shared, self.shape.activation)[recorded, :, : self.shape.outputs]
+    def predict(self, x: Tensor, only: Collection[int] | None = None) -> Tensor:
+        """Outputs (models, rows, outputs) of the recorded models, or only some, on shared rows, without dropout."""
+        places = [place for place, model in enumerate(self.models) if model is not None]
+        parameters = self.network.parameters
+        if only is not None:
+            chosen = [place for place in places if self.models[place] in only]
+            pair = chosen if len(chosen) > 1 else chosen * 2  # a product of one matrix would round differently
+            parameters = parameters.select(torch.tensor(pair, dtype=torch.int64, device=self.x.device))
+            places = [*range(len(chosen))]
+        shared = pad_columns(x.to(self.x)).expand(len(parameters.weights[0]), -1, -1)
+        return outputs(parameters, shared, self.shape.activation)[places, :, : self.shape.outputs]
 
 
 def beginning(member: Member, shape: Shape, generator: Generator) -> Parameters:
@@ -135,7 +141,8 @@ def train(
     keep: Literal["best", "last"] = "best",
     label_smoothing: float = 0.0,
     device: torch.device | str = "cpu",
-    probe: Callable[[int, Callable[[Tensor], Tensor], list[int]], Any] | None = None,
+    beaten: Callable[[int, list[list[float]]], Collection[int]] | None = None,
+    probe: Callable[[int, Callable[..., Tensor], list[int]], Any] | None = None,
     probe_epochs: Sequence[int] = (),
     on_epoch: Callable[[int, int, float], Any] | None = None,
 ) -> list[Fitted]:
@@ -163,8 +170,11 @@ def train(
         label_smoothing: the share of a label, in [0, 1), that all classes get alike in the training loss; the stop
             loss is not smoothed.
         device: where to compute; random numbers are always drawn on the CPU.
+        beaten: called as beaten(epoch, stop_curves) after every epoch with the stop losses of all members so far;
+            those of the members whose positions it returns that are still in training leave with what they have.
         probe: called as probe(epoch, forward, indices) with the models still in training: forward(x) gives their
-            outputs (models, rows, outputs) without dropout, indices their positions in `members`.
+            outputs (models, rows, outputs) without dropout, indices their positions in `members`; forward(x, only)
+            gives those of the positions in `only`, in the order of `indices`.
         probe_epochs: the epochs after which to call it.
         on_epoch: called as on_epoch(epoch, models, loss) after every epoch with the number of models that trained in
             it and the lowest stop loss so far.
@@ -203,10 +213,10 @@ def train(
         indices = [i for i in stack.models if i is not None]
         if probe is not None and epoch in probe_epochs:
             probe(epoch, stack.predict, indices)
-
+        leaving = () if beaten is None else beaten(epoch, [record.stop_curve for record in records])
         going_on = []
         for place, i in enumerate(stack.models):
-            if i is not None and records[i].goes_on(epochs, patience, extend and keep == "best"):
+            if i is not None and records[i].goes_on(epochs, patience, extend and keep == "best", i in leaving):
                 going_on.append(place)
             elif i is not None:
                 results[i] = records[i].fitted(stack.kept(place, keep), shape.activation)

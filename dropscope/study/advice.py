@@ -1,11 +1,13 @@
 """The advice in words: the decision, the measured reason, and code to paste."""
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
 from dropscope.study.decision import Decision, Losses, decide
 from dropscope.study.metrics import LABELS
+from dropscope.study.rates import Rates, rate_of, rate_text
 from dropscope.study.result import Advice, Arm, StudyResult
 
 __all__ = ["advise"]
@@ -15,7 +17,8 @@ def advise(result: StudyResult) -> Advice:
     """Say how much dropout to use, where and why, from the selection losses of a study.
 
     The statistics are those of `decide`; only scores on selection rows enter. Arms that did not converge, or diverged,
-    are left out and named. The advice is void if the best network loses to the constant prediction.
+    are left out and named; those that left early, beaten, are named too. The advice is void if the best network loses
+    to the constant prediction.
 
     Args:
         result: a study with its trials, arms and references.
@@ -23,23 +26,27 @@ def advise(result: StudyResult) -> Advice:
     Returns:
         The advice.
     """
-    kept = [arm for arm in result.arms if arm.converged and not arm.diverged]
+    kept = [arm for arm in result.arms if (arm.converged or arm.left) and not arm.diverged]
     excluded = tuple(arm.rates for arm in result.arms if arm not in kept)
     metric = LABELS[result.metric]
-    if len(kept) < 2 or kept[0].rates != (0, 0):
+    left = tuple(i for i, arm in enumerate(kept) if arm.left)
+    if len(kept) - len(left) < 2 or kept[0].rates != (0, 0):
         which = "with" if kept and kept[0].rates == (0, 0) else "without"
         sentence = (
             f"The advice is void: networks {which} dropout were still improving when training ended, or diverged."
         )
         return _void(sentence, "Train longer (`--epochs`) or with another learning rate (`--lr`).", excluded)
     constant = float(np.mean([scores[result.metric] for scores in result.references[0]["select"]]))
-    best = min(arm.select for arm in kept)
+    best = min(arm.select for arm in kept if not arm.left)
     if best >= constant:
         sentence = f"The advice is void: the best network ({metric} {best:.4g}) loses to the constant ({constant:.4g})."
         return _void(sentence, "The networks learned nothing that holds on new rows: look at the data first.", excluded)
-    decision = decide(Losses(tuple(arm.rates for arm in kept), _table(result, kept), _ratio(result)))
+    decision = decide(Losses(tuple(arm.rates for arm in kept), _table(result, kept), _ratio(result), left))
     arm = kept[decision.arm]
-    sentences = _answer(decision, kept, metric), _reason(decision, kept) + _left_out(excluded)
+    sentences = (
+        _answer(decision, kept, metric),
+        _reason(decision, kept) + _left_out(excluded) + _left_early([kept[i] for i in left]),
+    )
     gain = float(decision.gains[decision.best])
     return Advice(
         decision.kind, arm.p_input, arm.p_hidden, sentences, _code(decision, arm), gain, decision.se, decision.point,
@@ -48,7 +55,9 @@ def advise(result: StudyResult) -> Advice:
 
 
 def _table(result: StudyResult, arms: list[Arm]) -> np.ndarray:
-    by_trial = {(t["p_input"], t["p_hidden"], t["lr"], t["seed"]): t["select"][result.metric] for t in result.trials}
+    by_trial = {
+        (t["p_input"], rate_of(t["p_hidden"]), t["lr"], t["seed"]): t["select"][result.metric] for t in result.trials
+    }
     seeds = sorted({t["seed"] for t in result.trials})
     return np.array([[by_trial[*arm.rates, arm.lr, seed] for seed in seeds] for arm in arms])
 
@@ -57,7 +66,7 @@ def _ratio(result: StudyResult) -> float:
     return float(np.mean([t["n_select"] / t["n_fit"] for t in result.trials]))
 
 
-def _void(sentence: str, reason: str, excluded: tuple[tuple[float, float], ...]) -> Advice:
+def _void(sentence: str, reason: str, excluded: tuple[Rates, ...]) -> Advice:
     nan = float("nan")
     return Advice("void", nan, nan, (sentence, reason), "", nan, nan, nan, None, excluded)
 
@@ -101,11 +110,20 @@ def _signed(value: float, form: str) -> str:
     return format(value, form).replace("-", "\u2212")
 
 
-def _left_out(excluded: tuple[tuple[float, float], ...]) -> str:
+def _left_out(excluded: tuple[Rates, ...]) -> str:
     if not excluded:
         return ""
-    shown = ", ".join(f"({p_input:g}, {p_hidden:g})" for p_input, p_hidden in excluded)
-    return f" Left out because not converged (or diverged), as (input p, hidden p): {shown}."
+    return f" Left out because not converged (or diverged), as (input p, hidden p): {_rates(excluded)}."
+
+
+def _left_early(arms: list[Arm]) -> str:
+    if not arms:
+        return ""
+    return f" Left training early, clearly beaten on the stop rows: {_rates(arm.rates for arm in arms)}."
+
+
+def _rates(rates: Iterable[Rates]) -> str:
+    return ", ".join(f"({p_input:g}, {rate_text(p_hidden)})" for p_input, p_hidden in rates)
 
 
 def describe(arm: Arm) -> str:
@@ -117,11 +135,14 @@ def describe(arm: Arm) -> str:
     Returns:
         Such as "p=0.25 after hidden layers".
     """
+    hidden = f"p={rate_text(arm.p_hidden)} after each hidden layer"
+    if isinstance(arm.p_hidden, tuple):
+        hidden = f"p={rate_text(arm.p_hidden)} after the hidden layers in turn"
     return {
         "none": "no dropout",
         "input": f"p={arm.p_input:g} on the inputs",
-        "hidden": f"p={arm.p_hidden:g} after each hidden layer",
-        "both": f"p={arm.p_input:g} on the inputs and p={arm.p_hidden:g} after each hidden layer",
+        "hidden": hidden,
+        "both": f"p={arm.p_input:g} on the inputs and {hidden}",
     }[arm.place]
 
 
@@ -131,6 +152,11 @@ def _code(decision: Decision, arm: Arm) -> str:
     lines = []
     if arm.p_input:
         lines.append(f"nn.Dropout(p={arm.p_input:g})  # on the inputs, before the first nn.Linear")
-    if arm.p_hidden:
+    if isinstance(arm.p_hidden, tuple):
+        lines += [
+            f"nn.Dropout(p={p:g})  # after the activation of hidden layer {layer}"
+            for layer, p in enumerate(arm.p_hidden, start=1)
+        ]
+    elif arm.p_hidden:
         lines.append(f"nn.Dropout(p={arm.p_hidden:g})  # after the activation of each hidden layer")
     return "\n".join(lines)

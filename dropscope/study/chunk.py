@@ -14,7 +14,7 @@ from dropscope.study.metrics import score
 from dropscope.study.problem import SeedData
 from dropscope.study.trial import Trial
 
-__all__ = ["Chunk", "Recipe", "run_chunk", "train"]
+__all__ = ["Chunk", "Recipe", "measure", "members_of", "probe_of", "run_chunk", "train", "train_members"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Recipe:
     shape: stack.Shape
     optimizer: str
     weight_decay: float
+    label_smoothing: float
     batch_size: int
     steps_per_epoch: int
     epochs: int
@@ -67,8 +68,25 @@ def run_chunk(chunk: Chunk, on_epoch: Callable[..., None] | None = None) -> list
         torch.set_num_threads(chunk.threads)
     start = time.perf_counter()
     curves: list[dict[str, Any]] = [{} for _ in chunk.trials]
-    probe = _probe(chunk, curves) if chunk.recipe.blocks else None
+    probe = probe_of(chunk, curves) if chunk.recipe.blocks else None
     fitted = train(chunk, probe=probe, probe_epochs=chunk.recipe.probe_epochs, on_epoch=on_epoch)
+    return measure(chunk, fitted, curves, start)
+
+
+def measure(
+    chunk: Chunk, fitted: list[stack.Fitted], curves: list[dict[str, Any]], start: float
+) -> list[dict[str, Any]]:
+    """Score trained networks and measure their spectra.
+
+    Args:
+        chunk: the trials with their data.
+        fitted: the networks, one a trial.
+        curves: spectra by epoch, one dictionary a trial.
+        start: when their training began, on the clock of `time.perf_counter`.
+
+    Returns:
+        One record a trial.
+    """
     final = _final_spectra(chunk, fitted)
     select = _scores(chunk, fitted, chunk.data.cut.select)
     test = _scores(chunk, fitted, chunk.test)
@@ -77,13 +95,14 @@ def run_chunk(chunk: Chunk, on_epoch: Callable[..., None] | None = None) -> list
         {
             "key": key,
             "p_input": trial.p_input,
-            "p_hidden": trial.p_hidden,
+            "p_hidden": list(trial.p_hidden) if isinstance(trial.p_hidden, tuple) else trial.p_hidden,
             "lr": trial.lr,
             "seed": trial.seed,
             "best_epoch": one.best_epoch,
             "epochs": one.epochs,
             "extended": one.extended,
             "diverged": one.diverged,
+            "left_at": one.left_at,
             "stop": one.stop_curve[one.best_epoch - 1] if one.best_epoch else None,
             "fit_curve": one.fit_curve,
             "stop_curve": one.stop_curve,
@@ -110,24 +129,63 @@ def train(chunk: Chunk, **options: Any) -> list[stack.Fitted]:
     Returns:
         The fitted networks, one a trial.
     """
-    recipe, data = chunk.recipe, chunk.data
-    fit, stop = torch.from_numpy(data.cut.fit), torch.from_numpy(data.cut.stop)
-    members = [
+    data = chunk.data
+    members = members_of(chunk, torch.from_numpy(data.cut.fit), torch.from_numpy(data.cut.stop))
+    return train_members(torch.from_numpy(data.x), torch.from_numpy(data.y), members, chunk.recipe, **options)
+
+
+def members_of(chunk: Chunk, fit: torch.Tensor, stop: torch.Tensor) -> list[stack.Member]:
+    """Write the trials of a chunk as members of a stack.
+
+    Args:
+        chunk: the trials.
+        fit: where in the stack's table its fit rows are.
+        stop: where its stop rows are.
+
+    Returns:
+        One member a trial.
+    """
+    return [
         stack.Member(
-            trial.p_input, trial.p_hidden, trial.lr, recipe.weight_decay,
+            trial.p_input, trial.p_hidden, trial.lr, chunk.recipe.weight_decay,
             seed=trial.seed, mask_seed=int(key[:15], 16), fit=fit, stop=stop,
         )
         for trial, key in zip(chunk.trials, chunk.keys, strict=True)
     ]  # fmt: skip
+
+
+def train_members(
+    x: torch.Tensor, y: torch.Tensor, members: list[stack.Member], recipe: Recipe, **options: Any
+) -> list[stack.Fitted]:
+    """Train members as a recipe says.
+
+    Args:
+        x: their table.
+        y: its targets.
+        members: the networks.
+        recipe: what they share.
+        options: passed to `stack.train`.
+
+    Returns:
+        The fitted networks.
+    """
     return stack.train(
-        torch.from_numpy(data.x), torch.from_numpy(data.y), members, recipe.shape, optimizer=recipe.optimizer,
+        x, y, members, recipe.shape, optimizer=recipe.optimizer,
         batch_size=recipe.batch_size, epochs=recipe.epochs, steps_per_epoch=recipe.steps_per_epoch,
-        patience=recipe.patience, device=recipe.device, **options,
+        patience=recipe.patience, label_smoothing=recipe.label_smoothing, device=recipe.device, **options,
     )  # fmt: skip
 
 
-def _probe(chunk: Chunk, curves: list[dict[str, Any]]) -> Callable[..., None]:
-    """Measure the spectra of the networks still training and keep them by epoch."""
+def probe_of(chunk: Chunk, curves: list[dict[str, Any]]) -> Callable[..., None]:
+    """Measure the spectra of the networks still training and keep them by epoch.
+
+    Args:
+        chunk: the trials with their data.
+        curves: one dictionary a trial, filled with spectra by epoch.
+
+    Returns:
+        A `probe` for `stack.train`.
+    """
 
     def probe(epoch: int, forward: Callable[[torch.Tensor], torch.Tensor], indices: list[int]) -> None:
         found = _spectra(chunk, forward, len(indices), chunk.recipe.curve_budget, intervals=False)
@@ -138,9 +196,12 @@ def _probe(chunk: Chunk, curves: list[dict[str, Any]]) -> Callable[..., None]:
 
 
 def _final_spectra(chunk: Chunk, fitted: list[stack.Fitted]) -> list[dict[str, Any] | None]:
-    if not chunk.recipe.blocks:
+    """Spectra of the networks that trained to their end; the others' would be those of half-trained networks."""
+    ended = [one for one in fitted if one.left_at is None]
+    if not chunk.recipe.blocks or not ended:
         return [None] * len(fitted)
-    return _spectra(chunk, lambda x: stack.forward(fitted, x), len(fitted), chunk.recipe.budget, intervals=True)
+    found = iter(_spectra(chunk, lambda x: stack.forward(ended, x), len(ended), chunk.recipe.budget, intervals=True))
+    return [next(found) if one.left_at is None else None for one in fitted]
 
 
 def _spectra(

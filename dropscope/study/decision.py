@@ -8,7 +8,9 @@ from functools import lru_cache
 import numpy as np
 from scipy import optimize, special, stats
 
-__all__ = ["Decision", "Losses", "decide", "dunnett_point"]
+from dropscope.study.rates import Rates, largest
+
+__all__ = ["Decision", "Losses", "decide", "dunnett_point", "precedence", "residual_square"]
 
 CONFIDENCE = 0.9
 NEGLIGIBLE = 0.01  # of the p=0 loss
@@ -19,12 +21,14 @@ MOST_SEEDS = 1000
 class Losses:
     """Selection losses, and nothing else: no test row can reach the advice through this.
 
-    `arms[0]` is (0, 0); `values` has shape (arms, seeds); `ratio` is n_select / n_fit.
+    `arms[0]` is (0, 0); `values` has shape (arms, seeds); `ratio` is n_select / n_fit; `left` are the positions
+    of arms that left training early, beaten: none of them can be the best, but all of them were compared.
     """
 
-    arms: tuple[tuple[float, float], ...]
+    arms: tuple[Rates, ...]
     values: np.ndarray
     ratio: float
+    left: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +50,30 @@ class Decision:
     at_edge: bool
 
 
+@dataclass(frozen=True)
+class _Noise:
+    """The residual mean square of the arms in the race, with p=0, and what follows from it for any number of seeds."""
+
+    square: float
+    racing: int
+    compared: int
+    ratio: float
+
+    def error(self, seeds: int) -> float:
+        return math.sqrt(2 * self.square * (1 / seeds + self.ratio))
+
+    def point(self, seeds: int) -> float:
+        return dunnett_point(self.compared, self.racing * (seeds - 1))
+
+
 def decide(losses: Losses) -> Decision:
     """Decide between dropout, no dropout and more data, with the false-advice rate held at 10 %.
 
-    Gains d(a,s) = loss(p=0, s) - loss(a, s) form a randomised-block table: with MS the residual mean square on
-    (A-1)(S-1) degrees of freedom, SE = sqrt(2 MS (1/S + n_select/n_fit)). Dropout is advised if max gain / SE passes
-    the Dunnett point c; no dropout if gain + c SE < 1 % of the p=0 loss for every arm.
+    Gains d(a,s) = loss(p=0, s) - loss(a, s) form a randomised-block table: with MS the residual mean square of p=0 and
+    the R arms in the race, on R(S-1) degrees of freedom, SE = sqrt(2 MS (1/S + n_select/n_fit)). Dropout is advised if
+    max gain / SE passes the Dunnett point c of all arms compared; no dropout if gain + c SE < 1 % of the p=0 loss for
+    every arm. An arm is out of the race if the best gains more than c SE over it: its losses, far from those that are
+    compared, scatter more than they do, and would hide what these show.
 
     Args:
         losses: two seeds and two arms or more.
@@ -72,23 +94,53 @@ def decide(losses: Losses) -> Decision:
     """
     values, arms = losses.values, losses.arms
     count, seeds = values.shape
-    if count < 2 or seeds < 2:
+    if count - len(losses.left) < 2 or seeds < 2:
         raise ValueError(f"`losses` must hold two arms and two seeds or more, got {count} and {seeds}.")
     gains = values[0].mean() - values.mean(1)
-    residual = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
-    square = float(np.square(residual).sum()) / ((count - 1) * (seeds - 1))
-    se, point = _error(square, seeds, losses.ratio), dunnett_point(count - 1, (count - 1) * (seeds - 1))
-    best = 1 + int(gains[1:].argmax())
+    stayed = [i for i in range(1, count) if i not in losses.left]
+    best = max(stayed, key=lambda i: gains[i])
+    noise = _noise(losses, gains, best)
+    se, point = noise.error(seeds), noise.point(seeds)
     edge = _at_edge(arms, best)
     if gains[best] > point * se:
-        close = [i for i in range(1, count) if gains[best] - gains[i] <= se]
-        arm = min(close, key=lambda i: (max(arms[i]), _place(arms[i]), -gains[i]))
+        close = [i for i in stayed if gains[best] - gains[i] <= se]
+        arm = min(close, key=lambda i: (*precedence(arms[i]), -gains[i]))
         return Decision("dropout", arm, best, gains, se, point, None, edge)
     limit = NEGLIGIBLE * float(values[0].mean())
     if gains[best] + point * se <= limit:
         return Decision("no dropout", 0, best, gains, se, point, None, edge)
-    needed = _seeds_needed(float(gains[best]), square, limit, count, seeds, losses.ratio)
+    needed = _seeds_needed(float(gains[best]), noise, limit, seeds)
     return Decision("cannot tell", 0, best, gains, se, point, needed, edge)
+
+
+def _noise(losses: Losses, gains: np.ndarray, best: int) -> _Noise:
+    """Take arms out of the race until the best one beats none of those that stay."""
+    values, race = losses.values, np.arange(1, len(gains))
+    while True:
+        square = residual_square(values[[0, *race]])
+        noise = _Noise(square, len(race), len(gains) - 1, losses.ratio)
+        seeds = values.shape[1]
+        staying = race[gains[best] - gains[race] <= noise.point(seeds) * noise.error(seeds)]
+        if len(staying) == len(race):
+            return noise
+        race = staying
+
+
+def residual_square(values: np.ndarray) -> float:
+    """Compute the residual mean square of a randomised-block table.
+
+    Args:
+        values: shape (arms, seeds), two of each or more.
+
+    Returns:
+        The mean square, on (arms - 1)(seeds - 1) degrees of freedom.
+
+    Example:
+        >>> residual_square(np.array([[1.0, 2.0], [3.0, 4.0]]))  # arms and seeds explain everything
+        0.0
+    """
+    residual = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
+    return float(np.square(residual).sum()) / ((values.shape[0] - 1) * (values.shape[1] - 1))
 
 
 @lru_cache(maxsize=4096)
@@ -121,28 +173,39 @@ def dunnett_point(comparisons: int, freedom: int, confidence: float = CONFIDENCE
         below = special.ndtr(nodes[:, None] + math.sqrt(2) * c * spread) ** comparisons
         return float(weights @ below @ masses / 2)
 
-    return float(optimize.brentq(lambda c: covered(c) - confidence, -10, 50))
+    return float(optimize.brentq(lambda c: covered(c) - confidence, -10, 1000))
 
 
-def _error(square: float, seeds: int, ratio: float) -> float:
-    return math.sqrt(2 * square * (1 / seeds + ratio))
+def precedence(arm: Rates) -> tuple[float, int]:
+    """Order arms that do equally well: small rates first, then hidden before input before both, the cheaper change.
+
+    Args:
+        arm: (input p, hidden p).
+
+    Returns:
+        What to sort by.
+    """
+    return _reach(arm), _place(arm)
 
 
-def _place(arm: tuple[float, float]) -> int:
-    """Hidden before input before both: the cheaper change wins a tie."""
-    return {(False, True): 0, (True, False): 1}.get((arm[0] > 0, arm[1] > 0), 2)
+def _place(arm: Rates) -> int:
+    return {(False, True): 0, (True, False): 1}.get((arm[0] > 0, largest(arm[1]) > 0), 2)
 
 
-def _at_edge(arms: tuple[tuple[float, float], ...], best: int) -> bool:
-    rivals = [max(arm) for arm in arms[1:] if _place(arm) == _place(arms[best])]
-    return len(rivals) > 1 and max(arms[best]) == max(rivals)
+def _reach(arm: Rates) -> float:
+    return max(arm[0], largest(arm[1]))
 
 
-def _seeds_needed(gain: float, square: float, limit: float, count: int, seeds: int, ratio: float) -> int | None:
+def _at_edge(arms: tuple[Rates, ...], best: int) -> bool:
+    rivals = [_reach(arm) for arm in arms[1:] if _place(arm) == _place(arms[best])]
+    return len(rivals) > 1 and _reach(arms[best]) == max(rivals)
+
+
+def _seeds_needed(gain: float, noise: _Noise, limit: float, seeds: int) -> int | None:
     """Smallest number of seeds that would settle it if means and noise stay as they are; the bound only falls."""
 
     def tells(more: int) -> bool:
-        bound = _error(square, more, ratio) * dunnett_point(count - 1, (count - 1) * (more - 1))
+        bound = noise.error(more) * noise.point(more)
         return gain > bound or gain + bound <= limit
 
     needed = bisect_left(range(MOST_SEEDS + 1), True, lo=seeds + 1, key=tells)

@@ -15,6 +15,7 @@ from dropscope.study.metrics import score
 from dropscope.study.plan import epoch_steps
 from dropscope.study.preprocess import Encoder
 from dropscope.study.problem import Problem
+from dropscope.study.rates import rate_of
 from dropscope.study.result import StudyResult
 from dropscope.study.splits import Cut
 from dropscope.study.table import to_frame
@@ -56,7 +57,8 @@ def refit(result: StudyResult, problem: Problem, recipe: Recipe, folder: Path) -
     outputs = kept.outputs(problem.raw[problem.cutter.test])
     test = score(problem.schema.task, outputs, problem.y[problem.cutter.test])
     torch.save(network.state_dict(), folder / "model.pt")
-    layers = {"width": recipe.shape.width, "depth": recipe.shape.depth, "outputs": recipe.shape.outputs}
+    form = recipe.shape
+    layers = {"width": form.width, "depth": form.depth, "outputs": form.outputs, "activation": form.activation}
     about = {
         **layers, "p_input": arm.p_input, "p_hidden": arm.p_hidden, "mean": data.mean, "scale": data.scale,
         "preprocessing": data.encoder.to_dict(),
@@ -122,12 +124,15 @@ def load_model(folder: str | Path) -> KeptModel:
         raise BadTable(f"`folder` must hold a kept model, got {folder}, where there is no model.json.")
     about = json.loads((folder / "model.json").read_text())
     encoder = Encoder.from_dict(about["preprocessing"])
-    shape = stack.Shape(encoder.columns, about["outputs"], about["width"], about["depth"], encoder.schema.task)
+    shape = stack.Shape(
+        encoder.columns, about["outputs"], about["width"], about["depth"], encoder.schema.task,
+        activation=about.get("activation", "relu"),
+    )  # fmt: skip
     state = torch.load(folder / "model.pt", weights_only=True)
     weights = [value.T for name, value in state.items() if name.endswith("weight")]
     biases = [value for name, value in state.items() if name.endswith("bias")]
     fitted = stack.Fitted(
         weights, biases, best_epoch=0, epochs=0, extended=False, fit_curve=[], stop_curve=[], diverged=False
     )
-    network = stack.to_sequential(fitted, shape, about["p_input"], about["p_hidden"])
+    network = stack.to_sequential(fitted, shape, about["p_input"], rate_of(about["p_hidden"]))
     return KeptModel(network, encoder, about["mean"], about["scale"])

@@ -5,16 +5,19 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from dropscope.errors import closest
+from dropscope.study.rates import PROFILES, Rates, profile
 
-__all__ = ["METRICS", "OPTIMIZERS", "Options"]
+__all__ = ["METRICS", "OPTIMIZERS", "TEXTBOOK", "Options"]
 
 METRICS = {
     "regression": ("rmse", "mae"),
     "classification": ("log_loss", "error", "balanced_error"),
 }
 OPTIMIZERS = ("adamw", "adam", "sgd")
+ACTIVATIONS = ("relu", "gelu", "tanh", "silu")
 TASKS = ("auto", "regression", "classification")
 TEXTBOOK = (0.2, 0.5)
+VALID = {"task": TASKS, "optimizer": OPTIMIZERS, "activation": ACTIVATIONS, "device": ("cpu", "cuda")}
 # A spectrum needs 50 cubes of up to 256 evaluations; the comparison of arms needs two seeds.
 LEAST = {"seeds": 2, "study_seed": 0, "epochs": 1, "width": 1, "depth": 1, "batch_size": 1, "patience": 1,
          "max_order": 1, "budget": 13_000}  # fmt: skip
@@ -28,7 +31,9 @@ class Options:
     (p/4, p) for each hidden p and the textbook's (.2, .5). `epochs=None` plans for `max_seconds`. An epoch is one pass
     over the fit rows, and at least 10 updates; `patience=None` is 15 epochs, and at least 500 updates. `test` and
     `fractions` are shares of rows: test of all, then fit, stop and select of what remains; of more than 100,000 rows to
-    stop, select or test on so many are drawn.
+    stop, select or test on so many are drawn. `halving` lets arms that are clearly beaten leave training early.
+    `profile` also studies each hidden p as the mean of rates that rise or fall over the layers, from p/2 to 3p/2.
+    `label_smoothing` is the share of a label that all classes get alike while training.
     """
 
     task: str = "auto"
@@ -58,6 +63,10 @@ class Options:
     drop: tuple[str, ...] = ()
     allow_leak: bool = False
     device: str = "cpu"
+    halving: bool = False
+    activation: str = "relu"
+    profile: tuple[str, ...] = ()
+    label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
         _check_names(self)
@@ -87,18 +96,18 @@ class Options:
         for name in given:
             if name not in known:
                 raise TypeError(f"`{name}` is not an option of a study: {closest(name, known)}")
-        plural = ("p_input", "p_hidden", "pair", "lr", "categorical", "drop", "fractions")
+        plural = ("p_input", "p_hidden", "pair", "lr", "categorical", "drop", "fractions", "profile")
         values = {name: value for name, value in given.items() if value is not None}
         for name in plural:
             if name in values:
                 values[name] = _tuple(values[name])
         return cls(**values)
 
-    def arms(self) -> list[tuple[float, float]]:
+    def arms(self) -> list[Rates]:
         """List the (input p, hidden p) pairs of the study, the shared p=0 arm first, each once.
 
         Returns:
-            The arms in the order: none, input alone, hidden alone, both.
+            The arms in the order: none, input alone, hidden alone, both, and hidden rates in profiles over depth.
 
         Example:
             >>> Options.of(p_input=0.1, p_hidden=0.5).arms()
@@ -107,7 +116,8 @@ class Options:
         alone_in = [(p, 0.0) for p in sorted(self.p_input)]
         alone_hidden = [(0.0, p) for p in sorted(self.p_hidden)]
         pairs = list(self.pair) if self.pair is not None else self._default_pairs()
-        return list(dict.fromkeys([(0.0, 0.0), *alone_in, *alone_hidden, *pairs]))
+        shaped = [(0.0, profile(name, p, self.depth)) for name in self.profile for p in sorted(self.p_hidden) if p > 0]
+        return list(dict.fromkeys([(0.0, 0.0), *alone_in, *alone_hidden, *pairs, *shaped]))
 
     def _default_pairs(self) -> list[tuple[float, float]]:
         if not any(self.p_input) or not any(self.p_hidden):
@@ -122,7 +132,7 @@ def _tuple(value: Any) -> tuple[Any, ...]:
 
 
 def _check_names(options: Options) -> None:
-    for name, valid in (("task", TASKS), ("optimizer", OPTIMIZERS), ("device", ("cpu", "cuda"))):
+    for name, valid in VALID.items():
         value = getattr(options, name)
         if value not in valid:
             raise ValueError(f"`{name}` must be one of {', '.join(valid)}, got {value!r}.")
@@ -140,6 +150,14 @@ def _check_rates(options: Options) -> None:
     for name, p in named + [("pair", p) for pair in pairs for p in pair]:
         if not _is_number(p) or not 0 <= p < 1:
             raise ValueError(f"`{name}` must be in [0, 1), got {p!r}: it is the probability of dropping.")
+    for name in options.profile:
+        if name not in PROFILES:
+            raise ValueError(f"`profile` must be one of {', '.join(PROFILES)}, got {name!r}.")
+    if options.profile and (options.depth < 2 or max(options.p_hidden, default=0.0) >= 2 / 3):
+        raise ValueError(
+            "`profile` needs two hidden layers and `p_hidden` below 2/3, since rates go up to 3/2 of it, got "
+            f"{options.depth} and {options.p_hidden}."
+        )
     if len(options.arms()) < 2:
         raise ValueError("a study needs a rate above 0: give `p_input`, `p_hidden` or `pair` one.")
 
@@ -153,6 +171,10 @@ def _check_numbers(options: Options) -> None:
         raise ValueError(f"`lr` must be positive numbers, got {options.lr!r}.")
     if not _is_number(options.weight_decay) or options.weight_decay < 0:
         raise ValueError(f"`weight_decay` must be 0 or more, got {options.weight_decay!r}.")
+    if not _is_number(options.label_smoothing) or not 0 <= options.label_smoothing < 1:
+        raise ValueError(f"`label_smoothing` must be in [0, 1), got {options.label_smoothing!r}.")
+    if options.label_smoothing and options.task == "regression":
+        raise ValueError("`label_smoothing` needs labels: leave it out for regression.")
     if options.max_seconds is not None and not (_is_number(options.max_seconds) and options.max_seconds > 0):
         raise ValueError(f"`max_seconds` must be positive, got {options.max_seconds!r}.")
     if options.max_seconds is not None and options.epochs is not None:

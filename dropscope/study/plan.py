@@ -4,8 +4,10 @@ import time
 from dataclasses import replace
 from itertools import pairwise
 from statistics import median
+from typing import cast
 
 from dropscope import stack
+from dropscope.stack.shape import Activation
 from dropscope.study.chunk import Chunk, Recipe, train
 from dropscope.study.options import Options
 from dropscope.study.problem import Problem, SeedData
@@ -36,7 +38,10 @@ def recipe_of(problem: Problem, options: Options, epochs: int) -> Recipe:
         The recipe.
     """
     columns = problem.reference.columns
-    shape = stack.Shape(columns, problem.outputs, options.width, options.depth, problem.schema.task)
+    shape = stack.Shape(
+        columns, problem.outputs, options.width, options.depth, problem.schema.task,
+        activation=cast(Activation, options.activation),
+    )  # fmt: skip
     blocks = tuple(map(tuple, problem.encoded_blocks())) if len(problem.blocks) > 1 else ()
     # One number of updates for all seeds, whose fit parts differ where groups are cut: that of the first.
     steps = epoch_steps(len(problem.cutter.cut(0).fit), options.batch_size)
@@ -44,6 +49,7 @@ def recipe_of(problem: Problem, options: Options, epochs: int) -> Recipe:
         shape=shape,
         optimizer=options.optimizer,
         weight_decay=options.weight_decay,
+        label_smoothing=options.label_smoothing,
         batch_size=options.batch_size,
         steps_per_epoch=steps,
         epochs=epochs,

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from dropscope.study.rates import HiddenRate, Rates, largest, rate_of
+
 __all__ = ["Advice", "Arm", "StudyResult", "arms_of"]
 
 
@@ -15,11 +17,12 @@ __all__ = ["Advice", "Arm", "StudyResult", "arms_of"]
 class Arm:
     """One arm at its best learning rate: mean and standard error over seeds, in units of the metric.
 
-    `share` holds the mean share of variance at orders 1, 2, ...; `rest` that of all higher orders.
+    `share` holds the mean share of variance at orders 1, 2, ...; `rest` that of all higher orders. `left` arms were
+    clearly beaten and left training early: their losses are those of half-trained networks.
     """
 
     p_input: float
-    p_hidden: float
+    p_hidden: HiddenRate
     lr: float
     select: float
     select_se: float
@@ -32,16 +35,19 @@ class Arm:
     best_epoch: float
     converged: bool
     diverged: bool
+    left: bool = False
 
     @property
-    def rates(self) -> tuple[float, float]:
+    def rates(self) -> Rates:
         """(input p, hidden p)."""
         return self.p_input, self.p_hidden
 
     @property
     def place(self) -> str:
         """Where it drops: none, input, hidden or both."""
-        return {(0, 0): "none", (1, 0): "input", (0, 1): "hidden"}.get((self.p_input > 0, self.p_hidden > 0), "both")
+        return {(0, 0): "none", (1, 0): "input", (0, 1): "hidden"}.get(
+            (self.p_input > 0, largest(self.p_hidden) > 0), "both"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,14 +61,14 @@ class Advice:
 
     kind: str
     p_input: float
-    p_hidden: float
+    p_hidden: HiddenRate
     sentences: tuple[str, str]
     code: str
     gain: float
     gain_se: float
     critical: float
     seeds_needed: int | None
-    excluded: tuple[tuple[float, float], ...] = ()
+    excluded: tuple[Rates, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +124,14 @@ class StudyResult:
             The result.
         """
         kept = json.loads(Path(path).read_text())
-        kept["arms"] = tuple(Arm(**{**arm, "share": tuple(arm["share"])}) for arm in _nan(kept["arms"]))
-        kept["advice"] = Advice(**_nan(kept["advice"])) if kept["advice"] else None
+        kept["arms"] = tuple(
+            Arm(**{**arm, "p_hidden": rate_of(arm["p_hidden"]), "share": tuple(arm["share"])})
+            for arm in _nan(kept["arms"])
+        )
+        if kept["advice"]:
+            advice = _nan(kept["advice"])
+            excluded = tuple((p_input, rate_of(p_hidden)) for p_input, p_hidden in advice["excluded"])
+            kept["advice"] = Advice(**{**advice, "p_hidden": rate_of(advice["p_hidden"]), "excluded": excluded})
         for name in ("notes", "features", "classes", "trials", "references", "files"):
             kept[name] = tuple(kept[name])
         kept["blocks"] = tuple(map(tuple, kept["blocks"]))
@@ -137,16 +149,20 @@ def arms_of(trials: list[dict[str, Any]], metric: str, epochs: int) -> tuple[Arm
     Returns:
         The arms, in order of first appearance.
     """
-    grouped: dict[tuple[float, float], dict[float, list[dict[str, Any]]]] = {}
+    grouped: dict[Rates, dict[float, list[dict[str, Any]]]] = {}
     for trial in trials:
-        grouped.setdefault((trial["p_input"], trial["p_hidden"]), {}).setdefault(trial["lr"], []).append(trial)
-    chosen = [min(by_lr.values(), key=_mean_stop) for by_lr in grouped.values()]
+        grouped.setdefault((trial["p_input"], rate_of(trial["p_hidden"])), {}).setdefault(trial["lr"], []).append(trial)
+    chosen = [min(by_lr.values(), key=lambda one: (_left(one), _mean_stop(one))) for by_lr in grouped.values()]
     orders = max((len(trial["spectrum"]["share"]) for trial in trials if trial["spectrum"]), default=0)
     return tuple(_arm(records, metric, epochs, orders) for records in chosen)
 
 
 def _mean_stop(records: list[dict[str, Any]]) -> float:
     return math.fsum(math.inf if r["stop"] is None or r["diverged"] else r["stop"] for r in records) / len(records)
+
+
+def _left(records: list[dict[str, Any]]) -> bool:
+    return any(record.get("left_at") is not None for record in records)
 
 
 def _arm(records: list[dict[str, Any]], metric: str, epochs: int, orders: int) -> Arm:
@@ -156,7 +172,7 @@ def _arm(records: list[dict[str, Any]], metric: str, epochs: int, orders: int) -
     best = float(np.median([r["best_epoch"] for r in records]))
     return Arm(
         p_input=records[0]["p_input"],
-        p_hidden=records[0]["p_hidden"],
+        p_hidden=rate_of(records[0]["p_hidden"]),
         lr=records[0]["lr"],
         select=float(select.mean()),
         select_se=_standard_error(select),
@@ -169,6 +185,7 @@ def _arm(records: list[dict[str, Any]], metric: str, epochs: int, orders: int) -
         best_epoch=best,
         converged=best <= 0.9 * 2 * epochs,
         diverged=any(r["diverged"] for r in records),
+        left=_left(records),
     )
 
 

@@ -11,12 +11,14 @@ from typing import Any
 
 import torch
 
+from dropscope import stack
 from dropscope.study.advice import advise
-from dropscope.study.chunk import Chunk, Recipe
+from dropscope.study.chunk import Chunk, Recipe, run_chunk
 from dropscope.study.executors import finished
+from dropscope.study.halving import run_halved
 from dropscope.study.keeping import refit
 from dropscope.study.options import Options
-from dropscope.study.plan import DEFAULT_SECONDS, chunks, plan_epochs, recipe_of
+from dropscope.study.plan import DEFAULT_SECONDS, STACK_BYTES, chunks, plan_epochs, recipe_of
 from dropscope.study.problem import Problem, SeedData, pose
 from dropscope.study.references import references
 from dropscope.study.result import StudyResult, arms_of
@@ -27,7 +29,9 @@ from dropscope.study.trial import NUMERICS, Trial, digest, trials
 __all__ = ["Progress", "run"]
 
 # Which trials there are, not what one of them is: a store may grow by these.
-GRID = {"p_input", "p_hidden", "pair", "seeds", "lr"}
+GRID = {"p_input", "p_hidden", "pair", "profile", "seeds", "lr"}
+# Options that older stores do not know: at these values they say nothing, and a study keeps its numbers.
+LATER = {"halving": False, "activation": "relu", "label_smoothing": 0.0}
 
 
 class Progress:
@@ -108,6 +112,8 @@ def run(
     _check_resources(asked, workers)
     frame, target = as_frame(table, target)
     problem = pose(frame, target, asked)
+    if asked.label_smoothing and problem.schema.task == "regression":
+        raise ValueError("`label_smoothing` needs labels: leave it out for regression.")
     progress.posed(problem)
     job = _Job(problem, asked, [problem.seed_data(seed) for seed in range(asked.seeds)], workers)
     with Store(Path(out), job.config, fresh=fresh) as store:
@@ -137,23 +143,41 @@ class _Job:
     workers: int
 
     @property
+    def common(self) -> dict[str, Any]:
+        """Everything that decides the numbers of a trial that trains to its end, beside the fields of the trial."""
+        options = {name: value for name, value in asdict(self.options).items() if name not in {*GRID, "halving"}}
+        told = {name: value for name, value in options.items() if name not in LATER or value != LATER[name]}
+        return {**told, "data": self.problem.fingerprint, "numerics": NUMERICS, "torch": torch.__version__}
+
+    @property
     def config(self) -> dict[str, Any]:
-        """Everything that decides the numbers of one trial, beside the fields of the trial itself."""
-        options = {name: value for name, value in asdict(self.options).items() if name not in GRID}
-        return {**options, "data": self.problem.fingerprint, "numerics": NUMERICS, "torch": torch.__version__}
+        """What a store belongs to; with halving, which trials leave depends on all that there are."""
+        options = asdict(self.options)
+        return {**self.common, **{name: options[name] for name in (*GRID, "halving") if options["halving"]}}
 
     def recipe(self, epochs: int) -> Recipe:
         return recipe_of(self.problem, self.options, epochs)
 
     def keyed(self, epochs: int) -> dict[str, Trial]:
         # Not the digest of the whole table: test rows must not choose a trial's masks.
-        study = digest({"config": {**self.config, "data": self.problem.seen}, "epochs": epochs})
+        study = digest({"config": {**self.common, "data": self.problem.seen}, "epochs": epochs})
         options = self.options
         return {trial.key(study): trial for trial in trials(options.arms(), options.lr, options.seeds)}
 
     def chunks(self, keyed: dict[str, Trial], epochs: int) -> list[Chunk]:
         threads = None if self.workers == 1 else max(1, (os.cpu_count() or 1) // self.workers)
         return chunks(self.problem, self.data, keyed, self.recipe(epochs), workers=self.workers, threads=threads)
+
+    def whole(self, keyed: dict[str, Trial], epochs: int) -> list[Chunk]:
+        """All trials as one chunk a seed, to be trained together."""
+        made = chunks(self.problem, self.data, keyed, self.recipe(epochs))
+        size = len(keyed) * stack.memory_per_model(made[0].recipe.shape, self.options.batch_size)
+        if size > STACK_BYTES:
+            raise ValueError(
+                f"`halving` trains all networks at once, which takes more than {STACK_BYTES >> 30} GiB here: study "
+                "fewer rates or seeds, a smaller `width`, or leave it out."
+            )
+        return made
 
     def plan(self, seconds: float) -> int:
         every = self.chunks(self.keyed(1), 1)
@@ -172,7 +196,11 @@ def _train(job: _Job, store: Store, epochs: int, executor: Executor | None, prog
     keyed = job.keyed(epochs)
     left = {key: trial for key, trial in keyed.items() if key not in store.records}
     progress.planned(epochs, len(keyed), len(keyed) - len(left))
-    for records in finished(job.chunks(left, epochs), job.workers, executor, progress.epoch):
+    todo: list[Any] = job.chunks(left, epochs)
+    if job.options.halving and left:
+        todo = [job.whole(keyed, epochs)]  # who is beaten is decided among all: a part would be another race
+    task = run_halved if job.options.halving else run_chunk
+    for records in finished(todo, job.workers, executor, progress.epoch, task):
         store.add(records)
         progress.finished(records)
     return [store.records[key] for key in keyed]

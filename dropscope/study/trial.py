@@ -5,6 +5,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dropscope.study.rates import HiddenRate, Rates
+
 __all__ = ["NUMERICS", "Trial", "digest", "trials"]
 
 # Raised by every change of code that changes the numbers of a trial: older stores are then refused, not mixed.
@@ -43,12 +45,12 @@ class Trial:
     """One network to train: rates of dropping at the input and in the hidden layers, learning rate, seed."""
 
     p_input: float
-    p_hidden: float
+    p_hidden: HiddenRate
     lr: float
     seed: int
 
     @property
-    def arm(self) -> tuple[float, float]:
+    def arm(self) -> Rates:
         """The rates, (input, hidden): what is compared."""
         return self.p_input, self.p_hidden
 
@@ -64,7 +66,7 @@ class Trial:
         return digest({"study": study, **asdict(self)})
 
 
-def trials(arms: list[tuple[float, float]], rates: tuple[float, ...], seeds: int) -> list[Trial]:
+def trials(arms: list[Rates], rates: tuple[float, ...], seeds: int) -> list[Trial]:
     """List every trial of a study, all arms of seed 0 first, so that a part is already a fair comparison.
 
     Args:

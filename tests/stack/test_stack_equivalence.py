@@ -95,7 +95,7 @@ def test_the_gradients_are_those_of_autograd(activation, task, outputs_, weighte
     smoothing = 0.2 if task == "classification" else 0.0
     p_input, p_hidden = torch.rand(2, models, 1, 1, dtype=torch.float64, generator=generator) * 0.8
     loss = BatchLoss(form, weights, smoothing)
-    network = Network(parameters, form, loss, batch, 1 / (1 - p_input), 1 / (1 - p_hidden))
+    network = Network(parameters, form, loss, batch, 1 / (1 - p_input), [1 / (1 - p_hidden)] * form.depth)
     sizes = [activation.shape[2] for activation in network.activations]
     masks = [torch.randint(2, (models, batch, size), dtype=torch.int8, generator=generator) for size in sizes]
     rows = torch.randint(200, (models, batch), generator=generator)

@@ -59,10 +59,45 @@ def test_a_clear_gain_is_advised():
 
 
 def test_the_standard_error_is_the_corrected_residual_mean_square():
-    values = table([2, 1.9, 1.8, 1.5, 1.0, 1.7], noise=0.3)
+    values = table([2, 1.9, 1.8, 1.9, 1.7, 1.8], noise=0.3)
     residual = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
     expected = np.sqrt(2 * np.square(residual).sum() / (5 * 4) * (1 / 5 + 1 / 4))
     assert decide(Losses(ARMS, values, ratio=1 / 4)).se == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_noise_is_that_of_the_arms_in_the_race():
+    """Two arms far from the best scatter ten times as much: they change neither the error nor the answer."""
+    values = table([2, 1.9, 1.8, 1.5, 9.0, 9.5], noise=0.05)
+    values[4:] += 0.5 * np.outer([1, -2], [1, -1, 0, 2, -2])
+    near = values[[0, 3]]
+    decision = decide(Losses(ARMS, values, ratio=1 / 4))
+    residual = near - near.mean(1, keepdims=True) - near.mean(0) + near.mean()
+    expected = np.sqrt(2 * np.square(residual).sum() / 4 * (1 / 5 + 1 / 4))
+    assert decision.se == pytest.approx(expected, rel=1e-12)
+    assert decision.point == dunnett_point(5, 4)
+    assert (decision.kind, ARMS[decision.arm]) == ("dropout", (0.0, 0.25))
+
+
+def test_an_arm_that_left_early_is_compared_but_never_the_best():
+    values = table([2, 1.9, 1.8, 1.9, 1.7, 1.8], noise=0.3)
+    whole, halved = (decide(Losses(ARMS, values, ratio=1 / 4, left=left)) for left in ((), (4,)))
+    assert (whole.best, halved.best) == (4, 2)
+    assert (whole.point, whole.se) == (halved.point, halved.se)
+    assert halved.arm != 4
+
+
+def test_noise_of_beaten_arms_hides_no_gain(seed):
+    """Eleven of fifteen arms are far off and four times as noisy; one gains three standard deviations."""
+    generator = np.random.default_rng(seed)
+    arms = ((0.0, 0.0), *((0.0, k / 20) for k in range(1, 16)))
+    shift = np.array([0, 0, -3, 0, 0, *np.linspace(5, 20, 11)])[:, None]
+    spread = np.array([1.0] * 5 + [4.0] * 11)[:, None]
+    tables, found = 300, 0
+    for _ in range(tables):
+        values = 50 + shift + spread * generator.normal(size=(16, 5)) + 3 * generator.normal(size=(1, 5))
+        found += decide(Losses(arms, values, ratio=0.0)).kind == "dropout"
+    print(f"power {found / tables:.3f}; with the residual of all arms it is nearly 0")
+    assert found / tables > 0.5 - 5 * (0.25 / tables) ** 0.5
 
 
 def test_the_smallest_rate_within_one_standard_error_wins():

@@ -1,0 +1,97 @@
+"""Who leaves training early: arms that are clearly beaten on the stop rows, all seeds taken together."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from dropscope.study.decision import dunnett_point, precedence, residual_square
+from dropscope.study.options import TEXTBOOK
+from dropscope.study.rates import Rates
+from dropscope.study.trial import Trial
+
+__all__ = ["Race", "beaten"]
+
+RUNGS = (1 / 8, 1 / 4, 1 / 2, 1)  # of the planned epochs
+CONFIDENCE = 0.995
+
+
+class Race:
+    """Successive halving over the trials of a study, as `stack.train` asks for it (`beaten`).
+
+    After an eighth, a quarter, a half and all of the planned epochs, arms leave whose stop losses so far are `beaten`.
+    No dropout and the textbook's arm stay, since the report compares with them, and so does the best with dropout.
+
+    Args:
+        trials: all trials of the study, in the order in which they are trained.
+        epochs: planned number of epochs.
+        ratio: n_select / n_fit.
+    """
+
+    def __init__(self, trials: Sequence[Trial], epochs: int, ratio: float) -> None:
+        self.rungs = {max(1, round(share * epochs)) for share in RUNGS}
+        self.ratio = ratio
+        self.places: dict[tuple[Rates, float], list[int]] = {}
+        for place, trial in enumerate(trials):
+            self.places.setdefault((trial.arm, trial.lr), []).append(place)
+        self.racing = [*self.places]
+
+    def __call__(self, epoch: int, stop_curves: list[list[float]]) -> set[int]:
+        """Name the trials that leave after this epoch, by their places."""
+        if epoch not in self.rungs:
+            return set()
+        losses = {one: [np.nanmin([*stop_curves[i], math.inf]) for i in self.places[one]] for one in self.racing}
+        sound = [one for one in self.racing if np.isfinite(losses[one]).all()]
+        arms = [arm for arm, _ in sound]
+        if len(set(arms)) < 2:
+            return set()
+        out = {sound[i] for i in beaten(np.array([losses[one] for one in sound]), arms, self.ratio)}
+        self.racing = [one for one in self.racing if one not in out]
+        return {place for one in out for place in self.places[one]}
+
+
+def beaten(losses: np.ndarray, arms: Sequence[Rates], ratio: float) -> list[int]:
+    """Find the arms that could no longer be advised.
+
+    Arm a is beaten if its mean loss over S seeds exceeds that of an arm b of the race by more than
+
+        c sqrt(2 MS / S) + SE,    SE = sqrt(2 MS (1/S + n_select/n_fit)),
+
+    with the residual mean square MS of the arms in the race and their one-sided 99.5 % Dunnett point c. An arm within
+    SE of the best may be advised for its smaller rate; where b is the one that the advice would prefer, SE is left out.
+
+    Args:
+        losses: shape (arms, seeds).
+        arms: their (input p, hidden p).
+        ratio: n_select / n_fit.
+
+    Returns:
+        The positions of those beaten; never (0, 0), the textbook's arm or the best arm with dropout.
+
+    Example:
+        >>> arms = [(0, 0), (0, 0.1), (0, 0.2), (0, 0.6)]
+        >>> beaten(np.array([[1.0, 1.1], [0.9, 1.01], [0.9, 1.0], [3.0, 3.1]]), arms, ratio=1 / 3)
+        [3]
+
+    Reference:
+        Jamieson & Talwalkar 2016, arXiv:1502.07943; Dunnett 1955, doi:10.1080/01621459.1955.10501294.
+    """
+    seeds, means = losses.shape[1], losses.mean(1)
+    with_dropout = [i for i, arm in enumerate(arms) if arm != (0, 0)]
+    safe = {i for i, arm in enumerate(arms) if arm in ((0, 0), TEXTBOOK)}
+    safe.add(min(with_dropout or [0], key=lambda i: means[i]))
+    race = [*range(len(arms))]
+    while True:
+        square = residual_square(losses[race])
+        point = dunnett_point(len(arms) - 1, (len(race) - 1) * (seeds - 1), CONFIDENCE)
+        error, reach = point * math.sqrt(2 * square / seeds), math.sqrt(2 * square * (1 / seeds + ratio))
+        staying = [
+            a for a in race
+            if a in safe or not any(
+                means[a] - means[b] > error + (reach if precedence(arms[b]) >= precedence(arms[a]) else 0.0)
+                for b in race
+            )
+        ]  # fmt: skip
+        if staying == race or len(staying) < 2:
+            return [a for a in range(len(arms)) if a not in race]
+        race = staying
