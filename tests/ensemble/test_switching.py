@@ -131,11 +131,12 @@ def test_a_forward_of_the_modules_own_is_called_and_put_back():
 def test_two_models_can_be_switched_in_two_threads():
     from concurrent.futures import ThreadPoolExecutor
 
+    # Made before the threads start: initial weights come from the one stream that all threads share.
+    models = [nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, 1)) for _ in range(4)]
+
     def sampled(seed):
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.ReLU(), nn.Linear(8, 1))
         generator = torch.Generator().manual_seed(seed)
-        return ensemble.predict(model, torch.ones(3, 4), 200, generator=generator).mean
+        return ensemble.predict(models[seed], torch.ones(3, 4), 200, generator=generator).mean
 
     alone = [sampled(seed) for seed in range(4)]
     with ThreadPoolExecutor(2) as pool:
