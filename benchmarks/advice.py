@@ -2,10 +2,10 @@
 
 Each table's test rows are set aside before anybody sees them. On the others: the study gives its advice within a wall
 budget; Optuna's TPE gets the same seconds for input p, hidden p and learning rate; p=0, p=.5 in hidden layers and
-(.2, .5) need nothing. Then what each chose, and every arm of the study's grid, is trained on fresh cuts of those rows
-and scored on the test rows. The best arm in hindsight is found on half of the test rows and regret measured on the
-other half, swapped. "lowest" is the arm of the lowest mean selection loss, whatever the statistics say; an advice that
-is void or cannot tell counts as no dropout.
+(.2, .5) take the learning rate of the study's pilot. Then what each chose, and every arm of the study's grid, is
+trained on fresh cuts of those rows and scored on the test rows. The best arm in hindsight is found on half of the test
+rows and regret measured on the other half, swapped. "lowest" is the arm of the lowest mean selection loss, whatever the
+statistics say; the advice is its best guess where the data cannot tell, and no dropout where it is void.
 
 Finished tables are appended to benchmarks/results/advice.jsonl, and the same call goes on where an interrupted one was;
 several may run at once on different tables. Writes benchmarks/results/advice.json.
@@ -61,6 +61,7 @@ def measure(table: Table, seconds: float, seeds: int) -> dict[str, Any]:
         "rows": result.rows,
         "columns": len(result.features),
         "epochs": result.epochs,
+        "lr": result.arms[0].lr,
         "study_seconds": result.seconds,
         "optuna_seconds": optuna_seconds,
         "optuna_trials": trials,
@@ -115,7 +116,7 @@ def choices(result: StudyResult) -> dict[str, int]:
     """Position of what each method chose among the candidates: the arms, then Optuna's."""
     rates = [arm.rates for arm in result.arms]
     advice = result.advice
-    advised = (advice.p_input, advice.p_hidden) if advice.kind == "dropout" else HABITS["p=0"]
+    advised = (advice.p_input, advice.p_hidden) if advice.kind != "void" else HABITS["p=0"]
     lowest = min((arm for arm in result.arms if not arm.left), key=lambda arm: arm.select).rates
     chosen = {"advice": advised, "lowest": lowest, **HABITS}
     return {**{method: rates.index(pair) for method, pair in chosen.items()}, "Optuna": len(rates)}

@@ -12,7 +12,7 @@ from dropscope.study.chunk import Recipe
 from dropscope.study.metrics import score
 from dropscope.study.problem import Problem, SeedData
 
-INPUT_RANGE, HIDDEN_RANGE, LR_RANGE = (0.0, 0.5), (0.0, 0.8), (1e-4, 1e-2)
+INPUT_RANGE, HIDDEN_RANGE, LR_RANGE = (0.0, 0.5), (0.0, 0.8), (1e-4, 3e-2)
 MASKS = 10**6  # seeds of masks lie beyond those of weights
 
 

@@ -63,7 +63,7 @@ def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def row(record: dict[str, Any]) -> dict[str, Any]:
     """What one table showed, in short."""
-    kept = ("table", "metric", "rows", "columns", "epochs", "study_seconds", "optuna_seconds", "optuna_trials")
+    kept = ("table", "metric", "rows", "columns", "epochs", "lr", "study_seconds", "optuna_seconds", "optuna_trials")
     advised, tuned = (record["candidates"][record["choices"][name]] for name in ("advice", "Optuna"))
     return {**{name: record[name] for name in kept}, "kind": record["advice"]["kind"], "advised": advised[:2],
             "optuna": tuned, "regrets": regrets(record)}  # fmt: skip
@@ -76,19 +76,18 @@ def _wrong(record: dict[str, Any]) -> dict[str, Any]:
     mean = np.mean(record["test"], axis=0)[: len(arms)]
     hindsight = [rates[i] for i in mean.argmin(0)]
     advised, lowest = (rates[record["choices"][name]] for name in ("advice", "lowest"))
-    unfinished = [rate for rate, arm in zip(rates, arms, strict=True) if not arm["converged"]]
     unit = 100 / np.mean(arms[0]["select"])
+    gain, bar = unit * advice["gain"], unit * advice["critical"] * advice["gain_se"]
     if advice["kind"] == "void":
         why = advice["sentence"]
-    elif set(hindsight) <= set(unfinished):
-        why = f"left out, for they still improved after {record['epochs']} epochs: {hindsight}"
     elif found["lowest"] > found["advice"] / 2:
         why = f"selection rows misled: {lowest} was lowest there and has regret {100 * found['lowest']:.1f} % too"
-    elif advice["kind"] == "dropout":
-        why = f"one standard error ({unit * advice['gain_se']:.1f} %) took {advised} where {lowest} was lowest"
+    elif advice["kind"] == "no dropout":
+        why = f"{lowest} gained {gain:.1f} %, and no rate could gain 1 %"
     else:
-        gain, bar = unit * advice["gain"], unit * advice["critical"] * advice["gain_se"]
-        why = f"caution: {lowest} gained {gain:.1f} % where {bar:.1f} % would have passed"
+        why = (
+            f"by mean rank {advised}, while {lowest} was lowest: gain {gain:.1f} %, {bar:.1f} % would pass"
+        )
     return {"table": record["table"], "regret": found["advice"], "kind": advice["kind"], "advised": advised,
             "lowest": lowest, "hindsight": hindsight, "why": why}  # fmt: skip
 

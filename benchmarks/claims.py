@@ -20,6 +20,7 @@ import claims_gradients  # noqa: F401
 import claims_masks  # noqa: F401
 import claims_noise  # noqa: F401
 import claims_prediction  # noqa: F401
+import claims_rates  # noqa: F401
 import claims_uncertainty  # noqa: F401
 import torch
 from claims_record import CLAIMS

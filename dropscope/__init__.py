@@ -15,6 +15,7 @@ __all__ = [
     "estimators",
     "experiments",
     "functional",
+    "integrations",
     "layers",
     "masks",
     "moments",

@@ -18,7 +18,7 @@ TRANSPOSED = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 
 
 @torch.no_grad()
-def max_norm_(target: Target, c: float, *, dim: int = 0) -> None:
+def max_norm_(target: Target, c: float, *, dim: int | tuple[int, ...] = 0) -> None:
     """Shrink, in place, the incoming weights of each unit to a Euclidean norm of at most `c`.
 
     `w_u ← w_u · min(1, c / ‖w_u‖)` for each unit `u`: a row of a linear layer or embedding, a filter of a
@@ -30,11 +30,12 @@ def max_norm_(target: Target, c: float, *, dim: int = 0) -> None:
     Args:
         target: a module, whose trained parameters are all constrained; or a parameter; or several.
         c: largest norm, above 0; Srivastava et al. find 3 to 4 to work for many networks.
-        dim: axis of the units in every parameter; that of transposed convolutions in a module is known.
+        dim: axis of the units in every parameter, or several axes that number them, such as (0, 2) of many weights
+            (models, inputs, units); that of transposed convolutions in a module is known.
 
     Raises:
         TypeError: `target` holds what is no tensor of floating-point numbers.
-        ValueError: `c` is not a positive number.
+        ValueError: `c` is not a positive number, or `dim` leaves no axis of inputs.
 
     Example:
         >>> weight = torch.tensor([[3.0, 4.0], [0.3, 0.4]])
@@ -61,7 +62,7 @@ class MaxNorm:
         c: largest norm of the incoming weights of a unit, above 0.
         target: what is constrained: a module, a parameter or several; None: every parameter of the optimizer
             that is trained, its embeddings too.
-        dim: axis of the units in every parameter.
+        dim: axis of the units in every parameter, or several axes that number them.
 
     Raises:
         TypeError: `target` holds what is no tensor of floating-point numbers.
@@ -80,7 +81,9 @@ class MaxNorm:
         Srivastava et al., 2014, JMLR 15(56):1929-1958, section 5.1.
     """
 
-    def __init__(self, optimizer: Optimizer, c: float, *, target: Target | None = None, dim: int = 0) -> None:
+    def __init__(
+        self, optimizer: Optimizer, c: float, *, target: Target | None = None, dim: int | tuple[int, ...] = 0
+    ) -> None:
         _check_c(c)
         self.c, self.dim = c, dim
         self._target = target if target is None or isinstance(target, nn.Module) else _checked_tensors(target)
@@ -111,7 +114,7 @@ def _check_c(c: float) -> None:
         raise ValueError(f"`c` must be a positive number, got {c!r}.")
 
 
-def _weights(target: Target, dim: int) -> Iterator[tuple[Tensor, tuple[int, ...]]]:
+def _weights(target: Target, dim: int | tuple[int, ...]) -> Iterator[tuple[Tensor, tuple[int, ...]]]:
     """Give each distinct weight with two or more axes, and the axes that count its units."""
     found: list[tuple[Tensor, nn.Module | None]] = []
     if isinstance(target, nn.Module):
@@ -127,7 +130,10 @@ def _weights(target: Target, dim: int) -> Iterator[tuple[Tensor, tuple[int, ...]
         if isinstance(owner, TRANSPOSED):
             yield weight.unflatten(0, (owner.groups, -1)), (0, 2)
         else:
-            yield weight, (dim % weight.ndim,)
+            axes = {axis % weight.ndim for axis in (dim if isinstance(dim, tuple) else (dim,))}
+            if len(axes) == weight.ndim:
+                raise ValueError(f"`dim` must leave an axis of inputs, got {dim} for weights {tuple(weight.shape)}.")
+            yield weight, tuple(axes)
 
 
 def _checked_tensors(target: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -143,9 +149,9 @@ def _shrink_(weight: Tensor, c: float, axes: tuple[int, ...]) -> None:
     # The squares of half types overflow, and sums of many float32 squares err by more than a weight is rounded.
     wide = torch.float32 if weight.device.type == "mps" else torch.float64  # which mps has not
     others = [axis for axis in range(weight.ndim) if axis not in axes]
-    norm = torch.linalg.vector_norm(weight, dim=others, keepdim=True, dtype=wide)
+    norm = weight.to(wide, copy=True).square_().sum(others, keepdim=True).sqrt_()
 
     # Rounding must not carry a norm past c again, or a second call would change it.
     size = weight.numel() // max(norm.numel(), 1)
     margin = torch.finfo(weight.dtype).eps + (size + 4) * torch.finfo(torch.float64).eps
-    weight.mul_(torch.where(norm > c, c * (1 - margin) / norm, 1.0))
+    weight.copy_(weight.to(wide, copy=True).mul_(torch.where(norm > c, c * (1 - margin) / norm, 1.0)))

@@ -9,8 +9,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dropscope"
 FILES = sorted(PACKAGE.rglob("*.py"))
 ORDER = (
-    "errors masks functional layers constraints sites surgery schedules moments spectrum ensemble penalties audit "
-    "stack data study estimators report experiments integrations cli"
+    "errors results masks functional layers constraints sites surgery schedules moments spectrum ensemble penalties "
+    "audit stack data study estimators report experiments integrations cli"
 ).split()
 PLOTTING = {"plotly", "matplotlib"}
 

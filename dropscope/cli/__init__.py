@@ -1,10 +1,12 @@
-"""The command line: `dropscope study`, `dropscope spectrum` and `dropscope reproduce`."""
+"""The command line: `dropscope study`, `report` and `compare`, `dropscope spectrum` and `dropscope reproduce`."""
 
 import sys
 
 import typer
 
 from dropscope import __version__
+from dropscope.cli.compare_command import compare
+from dropscope.cli.report_command import report
 from dropscope.cli.reproduce_command import reproduce
 from dropscope.cli.spectrum_command import spectrum
 from dropscope.cli.study_command import study
@@ -29,6 +31,8 @@ def dropscope(
 
 
 app.command("study")(study)
+app.command("report")(report)
+app.command("compare")(compare)
 app.command("spectrum")(spectrum)
 app.command("reproduce")(reproduce)
 

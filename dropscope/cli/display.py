@@ -113,8 +113,7 @@ def _arms(result: StudyResult) -> Table:
     spectrum = ["k=1", *map(str, range(2, orders + 1)), f"≥{orders + 1}", "mean k"] if orders else []
     for name in [*names, *spectrum, "epoch"]:
         table.add_column(name, justify="right", no_wrap=True)
-    told = result.advice is not None and result.advice.kind in ("dropout", "no dropout")
-    advised = (result.advice.p_input, result.advice.p_hidden) if told and result.advice else None
+    advised = (result.advice.p_input, result.advice.p_hidden) if result.advice else None
     for arm in result.arms:
         flag = "!" if arm.diverged or not arm.converged else "<" if arm.left else ""
         shares = [f"{value:.2f}" for value in (*arm.share, arm.rest, arm.mean_order)] if orders else []

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,20 +12,31 @@ from dropscope.errors import closest
 
 __all__ = ["study"]
 
-AROUND = ("table", "target", "out", "fresh", "workers", "quiet", "as_json")  # not options of the study itself
+# Not options of the study itself.
+AROUND = ("table", "target", "out", "fresh", "workers", "mlflow", "tensorboard", "quiet", "as_json")
+
+Targets = Annotated[
+    list[str] | None, typer.Option(metavar="COLUMN,...", help="Columns to predict (bundled tables know theirs).")
+]
+Places = Annotated[
+    list[str] | None, typer.Option(metavar="NAME,...", help="input, hidden, both (the default); first, last.")
+]
+Profiles = Annotated[list[str] | None, typer.Option(metavar="NAME,...", help="Rates over depth: rising, falling.")]
 
 
 def study(
     table: Annotated[str, typer.Argument(help="A CSV, Parquet, Arrow, Excel or JSON lines file, or a bundled table.")],
-    target: Annotated[str | None, typer.Option(help="Column to predict (bundled tables know theirs).")] = None,
+    target: Targets = None,
     task: Annotated[str | None, typer.Option(help="auto, regression or classification.")] = None,
     metric: Annotated[str | None, typer.Option(help="rmse, mae; log_loss, error, balanced_error.")] = None,
+    quantile: Annotated[float | None, typer.Option(help="Predict this quantile of a number, such as 0.9.")] = None,
+    weight_column: Annotated[str | None, typer.Option(help="Column of what every row counts.")] = None,
+    class_weight: Annotated[str | None, typer.Option(help="balanced: all classes count the same.")] = None,
     p_input: Annotated[str | None, typer.Option(metavar="P,P,...", help="Rates studied on the inputs.")] = None,
     p_hidden: Annotated[str | None, typer.Option(metavar="P,P,...", help="Rates studied after hidden layers.")] = None,
     pair: Annotated[list[str] | None, typer.Option(metavar="P_IN,P_HID", help="Rates studied together.")] = None,
-    profile: Annotated[
-        list[str] | None, typer.Option(metavar="NAME,...", help="Rates over depth: rising, falling.")
-    ] = None,
+    places: Places = None,
+    profile: Profiles = None,
     seeds: Annotated[int | None, typer.Option(help="Trials of each arm (5).")] = None,
     study_seed: Annotated[int | None, typer.Option(help="Seed of the test cut (0).")] = None,
     epochs: Annotated[str, typer.Option(metavar="auto|N", help="Epochs, or plan them for the time.")] = "auto",
@@ -34,8 +44,11 @@ def study(
     width: Annotated[int | None, typer.Option(help="Units of a hidden layer (128).")] = None,
     depth: Annotated[int | None, typer.Option(help="Hidden layers (3).")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows of an update (100).")] = None,
-    lr: Annotated[str | None, typer.Option(metavar="LR,LR,...", help="Learning rates (0.001).")] = None,
+    lr: Annotated[str, typer.Option(metavar="auto|LR,LR", help="Learning rates, or one by a pilot.")] = "auto",
     optimizer: Annotated[str | None, typer.Option(help="adamw, adam or sgd.")] = None,
+    momentum: Annotated[float | None, typer.Option(help="Momentum of sgd (0.9).")] = None,
+    nesterov: Annotated[bool, typer.Option("--nesterov", help="Nesterov's momentum for sgd.")] = False,
+    max_norm: Annotated[float | None, typer.Option(help="Largest norm of a hidden unit's incoming weights.")] = None,
     weight_decay: Annotated[float | None, typer.Option(help="Weight decay (0).")] = None,
     activation: Annotated[str | None, typer.Option(help="relu, gelu, tanh or silu.")] = None,
     label_smoothing: Annotated[float | None, typer.Option(help="Share of a label for all classes (0).")] = None,
@@ -55,27 +68,33 @@ def study(
     out: Annotated[Path | None, typer.Option(help="Folder of the results (studies/TABLE).")] = None,
     fresh: Annotated[bool, typer.Option("--fresh/--resume", help="Start over, or go on (the default).")] = False,
     workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    mlflow: Annotated[str | None, typer.Option(metavar="URI", help="Also log the study to MLflow.")] = None,
+    tensorboard: Annotated[str | None, typer.Option(metavar="DIR", help="Also log it for TensorBoard.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Measure how much dropout a table and a network should have, where, and why."""
-    typed = {**locals()}
-    with told_as_typed(signature(study).parameters):
-        _run(table, target, _given(typed), out=out, fresh=fresh, workers=workers, quiet=quiet, as_json=as_json)
+    _read_and_run({**locals()})
+
+
+def _read_and_run(typed: dict[str, Any]) -> None:
+    with told_as_typed(typed):
+        _run(given=_given(typed), **{name: typed[name] for name in AROUND})
 
 
 def _given(typed: dict[str, Any]) -> dict[str, Any]:
     """Read the options of the study itself out of all that was typed; None where nothing was."""
     given = {name: value for name, value in typed.items() if name not in AROUND}
     given |= {"epochs": _epochs(typed["epochs"]), "pair": _pairs(typed["pair"])}
-    given |= {name: _numbers(name, typed[name]) for name in ("p_input", "p_hidden", "lr", "fractions")}
-    given |= {name: _columns(typed[name]) for name in ("categorical", "drop", "profile")}
-    return given | {name: typed[name] or None for name in ("allow_leak", "halving")}
+    given |= {name: _numbers(name, typed[name]) for name in ("p_input", "p_hidden", "fractions")}
+    given |= {"lr": None if typed["lr"] == "auto" else _numbers("lr", typed["lr"])}
+    given |= {name: _columns(typed[name]) for name in ("categorical", "drop", "places", "profile")}
+    return given | {name: typed[name] or None for name in ("allow_leak", "halving", "nesterov")}
 
 
 def _run(
-    table: str, target: str | None, given: dict[str, Any], *, out: Path | None, fresh: bool, workers: int,
-    quiet: bool, as_json: bool,
+    table: str, target: list[str] | None, given: dict[str, Any], *, out: Path | None, fresh: bool, workers: int,
+    mlflow: str | None, tensorboard: str | None, quiet: bool, as_json: bool,
 ) -> None:  # fmt: skip
     from dropscope.cli.display import Display, print_result
     from dropscope.study import run
@@ -85,6 +104,7 @@ def _run(
     Options.of(**options)  # wrong options are refused before anything is read
     frame, target, options, name, source = _resolve(table, target, options)
     out = out or Path("studies") / name
+    trackers = _trackers(mlflow, tensorboard)
     display = Display(quiet=quiet)
     try:
         with display:
@@ -108,6 +128,18 @@ def _run(
         sys.stdout.write(json.dumps(result.summary()) + "\n")
     else:
         print_result(result)
+    for tracker in trackers:
+        tracker.log_study(result)
+
+
+def _trackers(mlflow: str | None, tensorboard: str | None) -> list[Any]:
+    """Open the trackers before anything trains; a study that none is asked for does not import them."""
+    if mlflow is None and tensorboard is None:
+        return []
+    from dropscope.integrations import MlflowTracker, TensorboardTracker
+
+    asked = ((MlflowTracker, mlflow), (TensorboardTracker, tensorboard))
+    return [open_tracker(where) for open_tracker, where in asked if where is not None]
 
 
 def _write_report(result: Any, out: Path) -> Any:
@@ -120,25 +152,27 @@ def _write_report(result: Any, out: Path) -> Any:
     return result
 
 
-def _resolve(table: str, target: str | None, options: dict[str, Any]) -> tuple[Any, str, dict[str, Any], str, str]:
+def _resolve(
+    table: str, target: list[str] | None, options: dict[str, Any]
+) -> tuple[Any, Any, dict[str, Any], str, str]:
     """A file wins over a bundled table of the same name; a bundled table brings its target and options."""
     from dropscope.data import bundled, names
 
     path = Path(table)
     if path.is_file() or path.suffix or "/" in table:
-        if target is None:
+        if not target:
             raise ValueError("`--target` must name the column to predict.")
         return path, target, options, path.stem or "table", str(path)
     if table not in names():
         raise ValueError(f"TABLE must be a file or a bundled table, got {table!r}: {closest(table, names())}")
     kept = bundled(table)
-    target = target or kept.target
+    targets = _columns(target) or (kept.target,)
     brought = dict(kept.options)
     if any(f"{cut}_column" in options for cut in ("group", "time", "split")):
         brought.pop("group_column", None)
     both = {name: (*brought.get(name, ()), *options.get(name, ())) for name in ("drop", "categorical")}
-    both = {name: tuple(column for column in columns if column != target) for name, columns in both.items()}
-    return kept.table, target, {**brought, **options, **both}, table, kept.source
+    both = {name: tuple(column for column in columns if column not in targets) for name, columns in both.items()}
+    return kept.table, targets, {**brought, **options, **both}, table, kept.source
 
 
 def _epochs(text: str) -> int | None:

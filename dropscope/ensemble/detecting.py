@@ -16,6 +16,7 @@ from dropscope.ensemble.prediction import Prediction
 from dropscope.ensemble.rank_curves import Counts, auroc, auroc_error, average_precision, false_positive_rate
 from dropscope.errors import closest
 from dropscope.masks.sources import word
+from dropscope.results import Result
 
 __all__ = ["Detection", "detection", "out_of_distribution"]
 
@@ -27,7 +28,7 @@ SCORES = [*MEASURES, "variance", "std", "aleatoric", "total"]
 
 
 @dataclass(frozen=True, eq=False)
-class Detection:
+class Detection(Result):
     """How well a score finds rows from outside, which are the positive ones, among rows from inside.
 
     Attributes:
@@ -91,12 +92,6 @@ class Detection:
                 ),
             ]
         )
-
-    __str__ = describe
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, ready for JSON."""
-        return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in vars(self).items()}
 
 
 @overload

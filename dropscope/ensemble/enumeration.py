@@ -17,6 +17,7 @@ from dropscope.ensemble.sampling import Fold, passes_over
 from dropscope.ensemble.source import Source
 from dropscope.ensemble.subject import Subject
 from dropscope.ensemble.switching import Only, chosen
+from dropscope.moments.calls import check_model
 from dropscope.sites.modes import modes
 
 __all__ = ["exact", "geometric_mean", "weight_scaling"]
@@ -135,6 +136,7 @@ def weight_scaling(model: nn.Module, x: Any, *, output: Output = None) -> Tensor
     Reference:
         Hinton et al., 2012, arXiv:1207.0580.
     """
+    check_model(model)
     with torch.inference_mode(False), torch.no_grad(), modes(dict.fromkeys(model.modules(), False)):
         return Reader(output).picked(call_of(x, model)(model))[0]
 

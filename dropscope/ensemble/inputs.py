@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map, tree_map_only
 from torch.utils.data import DataLoader
 
+from dropscope.moments.calls import kind_of
+
 __all__ = ["Call", "batches", "call_of", "tensors_in", "version"]
 
 
@@ -106,7 +108,9 @@ def call_of(x: Any, model: nn.Module) -> Call:
     args, kwargs = tree_map(moved, (args, dict(x) if isinstance(x, Mapping) else {}))
     tensors = [tensor for tensor in tensors_in((args, kwargs)) if tensor.dim() > 0]
     if not tensors:
-        raise TypeError(f"`x` must be a tensor, or a tuple or dict that holds one, with rows, got {type(x).__name__}.")
+        raise TypeError(
+            f"`x` must be a tensor with rows, or a tuple or dict that holds one, or a DataLoader, got {kind_of(x)}."
+        )
     if len(tensors[0]) == 0:
         raise ValueError("`x` must have at least one row, got none.")
     return Call(args, kwargs, len(tensors[0]))

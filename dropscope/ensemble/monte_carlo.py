@@ -2,6 +2,7 @@
 
 from contextlib import closing
 from dataclasses import replace
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -76,7 +77,7 @@ def predict(
 
     Raises:
         NoDropoutFound: nothing in the model drops.
-        TypeError: `x` holds no tensor, or the model's output is none and `output` picks none.
+        TypeError: `model` is no module, `x` holds no tensor, or the model's output is none and `output` picks none.
         ValueError: an argument has the wrong value, `x` has no rows, or the model gives nan, inf or a variance below 0.
 
     Example:
@@ -92,6 +93,8 @@ def predict(
     """
     reader = Reader(output, transform, class_axis)
     _check(n_samples, batch_size, masks, memory)
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TypeError(f"`generator` must be None or a torch.Generator, got {type(generator).__name__}.")
     seed = word(generator) if masks != "fixed" else 0 if generator is None else generator.initial_seed()
     source = Source(model, seed, shared=masks != "per-row")
     on = chosen(model, only)
@@ -110,12 +113,14 @@ def predict(
 
 
 def _check(n_samples: int, batch_size: int | None, masks: str, memory: int) -> None:
-    if n_samples < 2:
-        raise ValueError(f"`n_samples` must be at least 2, got {n_samples}: one pass has no variance.")
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1 or None, got {batch_size}.")
-    if memory < 1:
-        raise ValueError(f"`memory` must be a positive number of bytes, got {memory}.")
+    if not isinstance(n_samples, Integral) or n_samples < 2:
+        raise ValueError(
+            f"`n_samples` must be a whole number of at least 2, got {n_samples!r}: one pass has no variance."
+        )
+    if batch_size is not None and (not isinstance(batch_size, Integral) or batch_size < 1):
+        raise ValueError(f"`batch_size` must be a whole number of at least 1 or None, got {batch_size!r}.")
+    if not isinstance(memory, Real) or memory < 1:
+        raise ValueError(f"`memory` must be a positive number of bytes, got {memory!r}.")
     if masks not in ("per-row", "shared", "fixed"):
         raise ValueError(
             f"`masks` must be a way to draw, got {masks!r}: {closest(masks, ['per-row', 'shared', 'fixed'])}"

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dropscope.masks import check_p
+from dropscope.results import Result
 
 __all__ = ["OrderBias", "order_bias"]
 
 
 @dataclass(frozen=True, eq=False)
-class OrderBias:
+class OrderBias(Result):
     """How the variance over masks is shared out among interaction orders, against the variance of the function.
 
     Attributes:
@@ -39,12 +39,6 @@ class OrderBias:
                 f"({growth:.2f} times order 1, for equal effects)"
             )
         return "\n".join(lines)
-
-    __str__ = describe
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, ready for JSON."""
-        return {name: value if isinstance(value, float) else value.tolist() for name, value in vars(self).items()}
 
 
 def order_bias(shares: ArrayLike, rates: Sequence[float], p: float | None) -> OrderBias:

@@ -57,6 +57,8 @@ class Reader:
         """Transform the output of one or several passes; half types, and what is no floating point, become float32."""
         values = _averageable(values)
         if self.transform == "softmax":
+            if values.size(self.class_axis) == 1:
+                raise ValueError("transform='softmax' needs two classes or more, got one: use 'sigmoid' for one logit.")
             values = values.softmax(self.class_axis)
         elif self.transform == "sigmoid":
             values = values.sigmoid()
@@ -80,9 +82,15 @@ class Reader:
             return self.output(raw)
         if self.output is None:
             return raw["logits"] if isinstance(raw, Mapping) and "logits" in raw else getattr(raw, "logits", raw)
-        if isinstance(self.output, str) and not isinstance(raw, Mapping):
-            return getattr(raw, self.output)
-        return raw[self.output]
+        if isinstance(raw, Tensor):
+            raise ValueError(f"`output` must be None for a model that gives one tensor, got {self.output!r}.")
+        try:
+            is_field = isinstance(self.output, str) and not isinstance(raw, Mapping)
+            return getattr(raw, str(self.output)) if is_field else raw[self.output]
+        except (AttributeError, LookupError) as error:
+            raise ValueError(
+                f"`output` must pick one of what the model gives, a {type(raw).__name__}, got {self.output!r}."
+            ) from error
 
 
 def check_finite(values: Tensor, passes: Sequence[int], first_row: int, *, least: float = -torch.inf) -> None:

@@ -1,7 +1,8 @@
 """The answer: mean and variance of a model's outputs over its dropout masks, and what follows from them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from dropscope.ensemble.information import MEASURES, jackknife_error, measured
 from dropscope.ensemble.orders import OrderBias, order_bias
 from dropscope.ensemble.streaming import ClassMeans
 from dropscope.errors import closest
+from dropscope.results import Result
 
 __all__ = ["Prediction"]
 
@@ -19,7 +21,7 @@ EXACT = ("exact-linear", "enumerated")
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
+class Prediction(Result):
     """Mean and variance of each output over dropout masks, with their Monte-Carlo standard errors.
 
     Attributes:
@@ -46,6 +48,7 @@ class Prediction:
     classes: ClassMeans | None = None
     rates: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    left_out = ("classes",)
 
     @property
     def std(self) -> Tensor:
@@ -66,7 +69,7 @@ class Prediction:
         """
         if self.noise is None:
             raise ValueError(
-                "`aleatoric` needs a model with a variance head: let `output` pick the pair (mean, variance)."
+                "`aleatoric` and `total` need a model with a variance head: let `output` pick its mean and variance."
             )
         return self.noise
 
@@ -114,8 +117,8 @@ class Prediction:
         """
         if self.samples is None:
             raise ValueError("`quantile` needs the samples: call predict(..., keep_samples=True).")
-        if not 0 <= q <= 1:
-            raise ValueError(f"`q` must be in [0, 1], got {q}.")
+        if not isinstance(q, Real) or not 0 <= q <= 1:
+            raise ValueError(f"`q` must be one number in [0, 1], got {q!r}.")
         return self.samples.quantile(q, 0) if self.samples.numel() < 2**24 else _large_quantile(self.samples, q)
 
     def standard_error(self, name: str, q: float = 0.5) -> Tensor:
@@ -195,13 +198,10 @@ class Prediction:
             )
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
-    __str__ = describe
-
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, ready for JSON."""
-        kept = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "classes"}
-        measures = {name: self._measured(name) for name in MEASURES} if self.classes is not None else {}
-        return {name: _plain(value) for name, value in (kept | measures).items()}
+        """Plain lists and numbers, ready for JSON; of probabilities `entropy` and its kin too."""
+        measures = {name: self._measured(name).tolist() for name in MEASURES} if self.classes is not None else {}
+        return super().to_dict() | measures
 
     @property
     def _exact(self) -> bool:
@@ -231,11 +231,3 @@ def _large_quantile(samples: Tensor, q: float) -> Tensor:
     place = q * (len(samples) - 1)
     ordered = samples.sort(0).values
     return ordered[int(place)].lerp(ordered[min(int(place) + 1, len(samples) - 1)], place - int(place))
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value

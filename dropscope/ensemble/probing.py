@@ -98,7 +98,7 @@ def probed(subject: Subject, call: Call, *, exact: bool = False) -> Plan:
             few = more = _watched(subject, call)
         plan.foreign, plan.writes, plan.on_cpu = watch.moved, more.writes, more.output.is_cpu
         if more.draws == 0 and not plan.foreign:
-            raise no_dropout(subject.model, "none that ran")
+            raise no_dropout(subject.model, "none that drew a mask when it ran")
         plan.bytes_per_row = max(1, more.trace.bytes // more.call.n_rows)
         if plan.foreign:
             plan.notes.append("random numbers are drawn that belong to no site: passes are run one by one, in full")

@@ -11,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from dropscope.ensemble.reading import drops_in_own_code, normalises_in_own_code
 from dropscope.errors import NoDropoutFound, closest
+from dropscope.moments.calls import check_model
 from dropscope.sites.finding import listed, rate_names
 from dropscope.sites.modes import modes
 
@@ -62,6 +63,7 @@ def dropout_on(model: nn.Module, only: Only = None) -> Iterator[nn.Module]:
 
 def chosen(model: nn.Module, only: Only) -> list[nn.Module]:
     """List the modules that drop and are chosen, in the order of registration."""
+    check_model(model)
     named = dict(model.named_modules(remove_duplicate=False))
     rates = {site.module for site in listed(model) if site.p > 0}
     drops = {

@@ -165,7 +165,7 @@ class DropoutEstimator(ABC, BaseEstimator):
         self.encoder_ = learn_encoder(rows.table)
 
     def _study(self, rows: Rows) -> tuple[float, float]:
-        """Let a study of these rows choose the rates; without advice for dropout there is none."""
+        """Let a study of these rows choose the rates, by its best guess where it cannot tell; if it is void, none."""
         asked = dict(self.study_options or {})
         if "max_seconds" not in asked:
             asked.setdefault("epochs", self.max_iter)
@@ -178,7 +178,8 @@ class DropoutEstimator(ABC, BaseEstimator):
         advice = self.study_.advice
         if advice.kind == "void":
             warnings.warn(" ".join(["no dropout is used:", *advice.sentences]), ConvergenceWarning, stacklevel=3)
-        return (advice.p_input, advice.p_hidden) if advice.kind == "dropout" else (0.0, 0.0)
+            return 0.0, 0.0
+        return advice.p_input, advice.p_hidden
 
     def _train(
         self, rows: Rows, fit: np.ndarray, stop: np.ndarray, start: stack.Fitted | None = None, **schedule: Any
@@ -225,8 +226,8 @@ class DropoutEstimator(ABC, BaseEstimator):
         """Get what only `fit` measures, on rows that it holds out."""
         if not hasattr(self, name):
             raise NotFittedError(
-                "this needs rows that training has not seen, and none were held out: call `fit`, not `partial_fit`, "
-                "for intervals and sets on 1 / `calibration_fraction` rows or more."
+                "this needs rows that training has not seen, and none were held out: call `fit`, not `partial_fit`; "
+                "for intervals and sets let `calibration_fraction` be above 0, and the rows so many that it is one."
             )
         return getattr(self, name)
 

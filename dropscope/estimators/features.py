@@ -10,6 +10,7 @@ from dropscope.errors import need
 from dropscope.study.preprocess import Encoder
 from dropscope.study.schema import Schema, with_levels
 from dropscope.study.table import to_frame
+from dropscope.study.targets import Target
 
 __all__ = ["learn_encoder", "raw_features", "read_table"]
 
@@ -85,7 +86,8 @@ def learn_encoder(table: Any) -> Encoder:
         categories = [column.name for column in table if _is_text(column)]
         numeric = [name for name in table.columns if name not in categories]
     notes: list[str] = []
-    schema = with_levels(Schema("y", "regression", (), tuple(numeric), dict.fromkeys(categories, ())), table, notes)
+    target = Target(("y",), "regression")
+    schema = with_levels(Schema(target, tuple(numeric), dict.fromkeys(categories, ())), table, notes)
     for note in notes:
         warnings.warn(note, stacklevel=3)
     raw = raw_features(table, schema)

@@ -1,5 +1,6 @@
 """The constructor's arguments, checked when fitting begins: one clear line each."""
 
+from collections.abc import Mapping
 from numbers import Integral, Real
 from typing import Any
 
@@ -36,6 +37,10 @@ def check_settings(settings: dict[str, Any]) -> None:
     if not _is_number(settings["weight_decay"]) or settings["weight_decay"] < 0:
         raise ValueError(f"`weight_decay` must be a number of at least 0, got {settings['weight_decay']!r}.")
     _check_fractions(settings["validation_fraction"], settings["calibration_fraction"])
+    if not isinstance(settings["early_stopping"], bool | np.bool_):
+        raise ValueError(f"`early_stopping` must be True or False, got {settings['early_stopping']!r}.")
+    if not isinstance(settings["study_options"], Mapping | None):
+        raise ValueError(f"`study_options` must be a dict of options or None, got {settings['study_options']!r}.")
 
 
 def _check_fractions(validation: Any, calibration: Any) -> None:

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._pytree import tree_leaves, tree_map
 
 from dropscope.sites.streams import Streams
 
-__all__ = ["Call", "call_of"]
+__all__ = ["Call", "call_of", "check_model", "kind_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,8 +60,11 @@ class Call:
     def rows(self) -> int:
         """The number of rows: the size of the first axis of the first tensor."""
         tensors = [leaf for leaf in tree_leaves(self._inputs) if isinstance(leaf, Tensor) and leaf.dim() > 0]
-        if not tensors or len(tensors[0]) == 0:
-            raise ValueError("`x` must be a tensor with at least one row, on axis 0, or hold one: got none.")
+        if not tensors:
+            kinds = ", ".join(map(kind_of, (*self.args, *self.kwargs.values())))
+            raise TypeError(f"`x` must be a tensor with rows, or a tuple or dict that holds one, got {kinds}.")
+        if len(tensors[0]) == 0:
+            raise ValueError("`x` must have at least one row, on axis 0, got none.")
         return tensors[0].shape[0]
 
     def row(self, index: int) -> "Call":
@@ -94,11 +98,30 @@ def call_of(model: nn.Module, x: Any, output: Callable[[Any], Any] | None) -> Ca
     """Read what a user passes as inputs: a tensor, a tuple or list of arguments, or a mapping of keyword arguments.
 
     Raises:
+        TypeError: the model is no module.
         ValueError: the model is lazy.
     """
+    check_model(model)
     if any(map(is_lazy, model.parameters())):
         raise ValueError("`model` must have run once: it has lazy modules.")
     args, kwargs = (
         ((), dict(x)) if isinstance(x, Mapping) else (tuple(x), {}) if isinstance(x, tuple | list) else ((x,), {})
     )
     return Call(model, args, kwargs, output or (lambda given: given))
+
+
+def check_model(model: Any) -> None:
+    """Refuse what is no module: its dropout cannot be found."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"`model` must be a torch.nn.Module, got {kind_of(model)}.")
+
+
+def kind_of(value: Any) -> str:
+    """Say what a value is that should be something else, and how to make that of it."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    if isinstance(value, np.ndarray):
+        return "a numpy array: make a tensor of it, as by torch.as_tensor(x, dtype=torch.float32)"
+    if isinstance(value, type):
+        return f"the class {value.__name__} instead of an instance"
+    return type(value).__name__

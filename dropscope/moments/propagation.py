@@ -70,8 +70,9 @@ def propagate(
         UnsupportedModule: a part of the model drops in a way that cannot be followed or, other than with "delta", has
             no rule: `register` one.
         NoDropoutFound: nothing drops.
-        ValueError: rows are mixed, there is no row or no output, the model is lazy, or `method` is unknown.
-        TypeError: the output is no floating-point tensor.
+        ValueError: rows are mixed, there is no row or no output, the model is lazy or gives nan or inf, or `method` is
+            unknown.
+        TypeError: `model` is no module, `x` holds no tensor, or the output is no floating-point tensor.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 1))
@@ -88,7 +89,11 @@ def propagate(
         raise ValueError('`covariance` must be False with method="diagonal", which keeps none.')
     call = call_of(getattr(model, "_orig_mod", model), x, output)
     with torch.inference_mode(False), torch.enable_grad(), uncompiled(), untouched(call.model), modes(dropping(call)):
-        return _delta(call, covariance) if method == "delta" else _by_rules(call, method, covariance)
+        found = _delta(call, covariance) if method == "delta" else _by_rules(call, method, covariance)
+    finite = found.mean.isfinite() & found.variance.isfinite()
+    if not finite.all():
+        raise ValueError(f"the model must give finite outputs, got others for row {(~finite).nonzero()[0, 0]} of `x`.")
+    return found
 
 
 def _delta(call: Call, covariance: bool) -> Moments:

@@ -1,14 +1,15 @@
 """The answer: mean and variance of a network's outputs over its dropout masks, and how they were found."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
 from dropscope import masks
 from dropscope.functional.weights import widened
+from dropscope.results import Result
 
 __all__ = ["Moments", "joined"]
 
@@ -16,7 +17,7 @@ DRAWN = 2**24  # logits at a time
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class Moments(Result):
     """Mean and variance of each output over the dropout masks of a network.
 
     Attributes:
@@ -64,8 +65,8 @@ class Moments:
         """
         if self.covariance is None:
             raise ValueError("`softmax` needs the covariance between the logits: ask for it with covariance=True.")
-        if n_samples < 2:
-            raise ValueError(f"`n_samples` must be at least 2, got {n_samples}.")
+        if not isinstance(n_samples, Integral) or n_samples < 2:
+            raise ValueError(f"`n_samples` must be a whole number of at least 2, got {n_samples!r}.")
         means, laws = self.mean.reshape(self.covariance.shape[:-1]), self.covariance
         rows = max(1, DRAWN // (n_samples * means[0].numel()))  # at a time
         parts = [
@@ -82,13 +83,6 @@ class Moments:
         found = f"moments of {shape} outputs over dropout masks: {spread}"
         how = f"variance by {self.method}, mean by {self.mean_method}"
         return "\n".join([found, how, *([self.note] if self.note else [])])
-
-    __str__ = describe
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists and strings, ready for JSON."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in values.items()}
 
 
 def joined(parts: Sequence[Moments]) -> Moments:

@@ -9,6 +9,7 @@ from dropscope.errors import need
 from dropscope.report.picture import DARK, LIGHT, Figure
 from dropscope.report.plotly_drawing import panel_plot
 from dropscope.report.tables import number_text
+from dropscope.study.rates import rate_text
 
 __all__ = ["fill"]
 
@@ -33,12 +34,12 @@ def fill(template: str, figures: Sequence[Figure], **values: Any) -> str:
         loader=jinja2.FunctionLoader(_read), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters["number"] = number_text
+    environment.filters |= {"number": number_text, "rate": rate_text}
     trusted = environment.filters["safe"]
 
     return environment.get_template(template).render(
         figures=figures,
-        plots=[panel_plot(panel) for figure in figures for panel in figure.panels],
+        plots=[panel_plot(panel, small=figure.small) for figure in figures for panel in figure.panels],
         palettes={"light": LIGHT, "dark": DARK},
         style=trusted(_read("style.css")),
         plotly=trusted(_as_script(offline.get_plotlyjs())),

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dropscope.report.reading import one_line
 from dropscope.spectrum import Spectrum, Terms
 from dropscope.spectrum.surrogate import SurrogateSpectrum
+from dropscope.study import StudyResult
 
-__all__ = ["block_names", "list_blocks", "speaks_of"]
+__all__ = ["block_names", "law_of", "list_blocks", "speaks_of"]
 
 MOST_BLOCKS = 15
 LAWS = {
@@ -33,6 +34,20 @@ def block_names(blocks: Sequence[Sequence[int]], columns: Sequence[str] | None) 
     if len(names) != count:
         raise ValueError(f"`columns` must name all {count} columns, got {len(names)} names.")
     return [" + ".join(names[column] for column in block) for block in blocks]
+
+
+def law_of(result: StudyResult) -> str:
+    """Say which law of inputs all spectra of a study speak of: without it a share says nothing.
+
+    Args:
+        result: the study.
+
+    Returns:
+        A sentence.
+    """
+    names = [" + ".join(block) for block in result.blocks]
+    listed = list_blocks(names, ", listed below")
+    return f"Order counts blocks of columns; law of inputs: the product of {len(names)} blocks: {listed}."
 
 
 def list_blocks(names: Sequence[str], more: str = "") -> str:

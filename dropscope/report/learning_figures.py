@@ -86,4 +86,6 @@ def _ceiling(shown: list[tuple[str, list[dict[str, Any]]]], values: list[float])
 
 
 def _loss_label(result: StudyResult) -> str:
+    if result.task == "model" or result.options.get("quantile"):
+        return "loss in training"
     return "log-loss (nats)" if result.task == "classification" else "mean square error / target variance"

@@ -9,10 +9,11 @@ from dropscope.report.picture import Figure, Level, Line, Panel
 from dropscope.report.reading import (
     PLACES,
     advised,
+    advised_name,
     arm_name,
     baseline,
     best,
-    in_the_end,
+    compared,
     loss_name,
     place_arms,
     scores,
@@ -22,15 +23,17 @@ from dropscope.report.reading import (
 from dropscope.study import Arm, StudyResult
 from dropscope.study.advice import describe
 from dropscope.study.metrics import LABELS
+from dropscope.study.rates import SINGLE
 
 __all__ = ["gain_figure", "loss_figure"]
 
 DASHES = ("dot", "dash", "dashdot")
-LEFT_OUT = "left out: not converged, diverged, or beaten early"
+LEFT_OUT = "left out: diverged, or beaten early"
 X_LABELS = {
     "input": "p, chance that an input column is dropped",
     "hidden": "p, chance that a hidden unit is dropped",
     "both": "hidden p of each pair (input p, hidden p)",
+    **{place: f"p, chance that a unit of the {place} hidden layer is dropped" for place in SINGLE},
 }
 
 Placed = list[tuple[float, Arm]]
@@ -61,7 +64,7 @@ def loss_figure(result: StudyResult) -> Figure | None:
     caption = (
         "Scored on selection rows, which neither training nor the choice of the epoch has seen. Whiskers: one "
         "standard error over seeds. Thin lines: single seeds; they differ mostly in their rows, which all rates "
-        "share, and paired gains take that out. In grey: models without a network."
+        "share, and paired gains take that out. In grey: reference models."
     )
     return Figure("loss", "Loss against the rate of dropping", _loss_reading(result), caption, panels)
 
@@ -79,10 +82,10 @@ def _loss_lines(result: StudyResult, place: str) -> list[Line]:
             for mean, error in zip(means, errors, strict=True)
         ]
         lines.append(_arm_line(joined, means, errors, "mean over seeds", shown))
-    lost = [(p, arm.select) for p, arm in arms if not in_the_end(arm)]
+    lost = [(p, arm.select) for p, arm in arms if not compared(arm)]
     mark = advised(result)
     ring = [(p, arm.select) for p, arm in arms if mark is not None and arm.rates == mark.rates]
-    for points, label, marker, size in ((lost, LEFT_OUT, "cross", 8.0), (ring, "advised", "ring", 16.0)):
+    for points, label, marker, size in ((lost, LEFT_OUT, "cross", 8.0), (ring, advised_name(result), "ring", 16.0)):
         if points:
             lines.append(
                 Line([p for p, _ in points], [y for _, y in points], "ink", label, dash="", marker=marker, size=size)
@@ -153,7 +156,7 @@ def _spread(wanted: dict[str, float], low: float, high: float) -> dict[str, floa
 def _loss_reading(result: StudyResult) -> str:
     zero, lowest = baseline(result), best(result)
     if zero is None or lowest is None:
-        return "No rate converged, so nothing can be compared."
+        return "No rate trained to its end, so nothing can be compared."
     if lowest is zero:
         return f"The lowest {LABELS[result.metric]}, {zero.select:.4g}, is that of the networks without dropout."
     return (
@@ -169,15 +172,17 @@ def gain_figure(result: StudyResult) -> Figure | None:
         result: the study.
 
     Returns:
-        The figure; None where the advice is void.
+        The figure; None where the advice is void, or no rate trained to its end.
     """
     advice, zero = result.advice, baseline(result)
     if advice is None or zero is None or not math.isfinite(advice.gain_se):
         return None
     percent = 100 / zero.select
     error, needed = advice.gain_se * percent, advice.critical * advice.gain_se * percent
-    kept = {place: [(p, a) for p, a in place_arms(result, place) if in_the_end(a)] for place in PLACES}
+    kept = {place: [(p, a) for p, a in place_arms(result, place) if compared(a)] for place in PLACES}
     gains = [(zero.select - arm.select) * percent for arms in kept.values() for _, arm in arms if arm is not zero]
+    if not gains:
+        return None
     top = 1.1 * (max(needed, *gains) + error)
     # Rates that do great harm leave the axis: what matters lies between no gain and the gain that would convince.
     y_range = max(1.1 * (min(0.0, *gains) - error), -2 * top), top

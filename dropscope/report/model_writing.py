@@ -11,8 +11,8 @@ from dropscope.report.comparison_figure import draw_spectra
 from dropscope.report.filling import fill
 from dropscope.report.law_words import block_names, speaks_of
 from dropscope.report.order_shares import interactions_tile, mean_order_text, order_shares, percent, reading_of
+from dropscope.report.paper_drawing import to_png
 from dropscope.report.picture import Figure
-from dropscope.report.png_drawing import to_png
 from dropscope.report.share_figures import draw_shares, draw_survival
 from dropscope.report.tables import Table, number_text
 from dropscope.report.terms_figure import draw_terms

@@ -10,11 +10,13 @@ from dropscope.report.tables import arms_table, references_table, refit_table, t
 from dropscope.study import StudyResult
 from dropscope.study.metrics import LABELS
 
-__all__ = ["render"]
+__all__ = ["answer_of", "numbers_of", "render"]
 
 ANSWERS = {
     "dropout": "Use dropout", "no dropout": "No dropout", "cannot tell": "The data cannot tell", "void": "No advice",
 }  # fmt: skip
+# Files of the report itself.
+DRAWN = (".html", ".png", ".pdf")
 
 
 def render(result: StudyResult, figures: list[Figure]) -> str:
@@ -28,14 +30,22 @@ def render(result: StudyResult, figures: list[Figure]) -> str:
         The HTML.
     """
     return fill(
-        "study.html", figures, result=result, answer=_answer(result), numbers=_numbers(result),
+        "study.html", figures, result=result, answer=answer_of(result), numbers=numbers_of(result),
         options=_options(result), versions=result.versions, arms=arms_table(result),
         references=references_table(result), refit=refit_table(result), trials=trials_table(result),
-        files=[Path(file).name for file in result.files],
+        files=[name for file in result.files if not (name := Path(file).name).endswith(DRAWN)],
     )  # fmt: skip
 
 
-def _answer(result: StudyResult) -> dict[str, Any]:
+def answer_of(result: StudyResult) -> dict[str, Any]:
+    """Put the advice in the order in which it is read.
+
+    Args:
+        result: a finished study.
+
+    Returns:
+        `kind`, `title`, two `sentences` and `code`.
+    """
     advice = result.advice
     if advice is None:
         return {
@@ -47,8 +57,15 @@ def _answer(result: StudyResult) -> dict[str, Any]:
     return {"kind": advice.kind, "title": ANSWERS[advice.kind], "sentences": advice.sentences, "code": advice.code}
 
 
-def _numbers(result: StudyResult) -> list[tuple[str, str]]:
-    """The numbers that tell how large the study was."""
+def numbers_of(result: StudyResult) -> list[tuple[str, str]]:
+    """List the numbers that tell how large the study was.
+
+    Args:
+        result: a finished study.
+
+    Returns:
+        Pairs of name and number.
+    """
     parts = [(f"{part} rows", f"{result.rows[part]:,}") for part in ("fit", "stop", "select", "test")]
     return [
         *parts,

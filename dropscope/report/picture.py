@@ -107,7 +107,10 @@ class Key:
 
 @dataclass(frozen=True, eq=False)
 class Figure:
-    """Panels with one key, a sentence that reads them, and a caption that says how they were made."""
+    """Panels with one key, a sentence that reads them, and a caption that says how they were made.
+
+    The panels of a `small` figure are many and alike: they share their axes and stand close together.
+    """
 
     name: str
     title: str
@@ -115,6 +118,7 @@ class Figure:
     caption: str
     panels: list[Panel]
     columns: int = 3
+    small: bool = False
 
     @property
     def rows(self) -> list[list[Panel]]:

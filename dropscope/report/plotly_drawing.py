@@ -13,11 +13,12 @@ FONT = "system-ui, -apple-system, Segoe UI, Roboto, Helvetica, Arial, sans-serif
 SYMBOLS = {"circle": "circle", "ring": "circle-open", "diamond": "diamond", "cross": "x-thin-open"}
 
 
-def panel_plot(panel: Panel) -> dict[str, Any]:
+def panel_plot(panel: Panel, *, small: bool = False) -> dict[str, Any]:
     """Describe a panel to plotly.js.
 
     Args:
         panel: the panel.
+        small: whether it is one of many, in small letters.
 
     Returns:
         `data` and `layout` as plain data; every text is escaped, as plotly reads some HTML tags.
@@ -27,8 +28,10 @@ def panel_plot(panel: Panel) -> dict[str, Any]:
     if panel.flipped:
         data = [_flip(trace) for trace in data]
     margin = {"l": 58, "r": 74 if panel.levels else 12, "t": 10, "b": 46}
+    if small:
+        margin = {"l": 40, "r": 8, "t": 4, "b": 34}
     x_axis: dict[str, Any] = {
-        "title": {"text": "" if panel.flipped else escaped(panel.x_label), "standoff": 10},
+        "title": {"text": "" if panel.flipped else escaped(panel.x_label), "standoff": 4 if small else 10},
         "range": [_log(end, panel) for end in panel.x_range],
         "gridcolor": "grid", "zeroline": False, "showgrid": not panel.ticks, "linecolor": "muted", "automargin": True,
     }  # fmt: skip
@@ -39,17 +42,18 @@ def panel_plot(panel: Panel) -> dict[str, Any]:
             "tickvals": list(panel.ticks),
             "ticktext": [escaped(t) for t in panel.ticks.values()],
             "tickangle": 0,
-            "tickfont": {"size": 10.5},
+            "tickfont": {"size": 9.5 if small else 10.5},
         }
     y_axis = {
-        "title": {"text": escaped(panel.y_label), "standoff": 8}, "range": list(panel.y_range), "gridcolor": "grid",
-        "zeroline": False, "automargin": True, "nticks": 4 if panel.flipped else 7, "tickangle": 0,
+        "title": {"text": escaped(panel.y_label), "standoff": 4 if small else 8}, "range": list(panel.y_range),
+        "gridcolor": "grid", "zeroline": False, "automargin": True, "tickangle": 0,
+        "nticks": 4 if panel.flipped or small else 7,
     }  # fmt: skip
     axes = (y_axis, x_axis) if panel.flipped else (x_axis, y_axis)
     layout = {
         "margin": margin, "xaxis": axes[0], "yaxis": axes[1], "showlegend": False, "barmode": "overlay", "bargap": 0.2,
         "hovermode": "closest", "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": FONT, "size": 12, "color": "ink"},
+        "font": {"family": FONT, "size": 10 if small else 12, "color": "ink"},
         "hoverlabel": {"bgcolor": "card", "bordercolor": "muted", "font": {"color": "ink"}, "align": "left"},
         "annotations": [_level_name(level) for level in panel.levels],
     }  # fmt: skip

@@ -9,14 +9,16 @@ from scipy import stats
 
 from dropscope.study import Arm, StudyResult
 from dropscope.study.metrics import LABELS
-from dropscope.study.rates import Rates, middle, rate_of, rate_text
+from dropscope.study.rates import SINGLE, Rates, largest, middle, rate_of, rate_text
 
 __all__ = [
-    "PLACES", "advised", "arm_name", "baseline", "best", "in_the_end", "interval", "loss_name", "number", "one_line",
-    "orders_of", "p_text", "place_arms", "scores", "sentence", "shown_arms", "trials_of", "variances", "x_range",
+    "PLACES", "advised", "advised_name", "arm_name", "baseline", "best", "compared", "interval", "loss_name", "number",
+    "one_line", "orders_of", "p_text", "place_arms", "scores", "sentence", "shown_arms", "trials_of", "variances",
+    "x_range",
 ]  # fmt: skip
 
-PLACES = {"input": "input", "hidden": "hidden layers", "both": "input and hidden layers"}
+PLACES = {"input": "input", "hidden": "hidden layers", "both": "input and hidden layers",
+          **{place: f"{place} hidden layer alone" for place in SINGLE}}  # fmt: skip
 CONFIDENCE = 0.95
 
 
@@ -53,6 +55,8 @@ def arm_name(arm: Arm) -> str:
     Returns:
         Such as "hidden p = 0.25".
     """
+    if arm.place in SINGLE:
+        return f"{arm.place} hidden layer p = {p_text(largest(arm.p_hidden))}"
     parts = [("input", arm.p_input), ("hidden", arm.p_hidden)]
     return ", ".join(f"{place} p = {rate_text(p, '.3g')}" for place, p in parts if p) or "no dropout"
 
@@ -135,13 +139,15 @@ def place_arms(result: StudyResult, place: str) -> list[tuple[float, Arm]]:
 
     Args:
         result: the study.
-        place: input, hidden or both.
+        place: one of `PLACES`.
 
     Returns:
-        Pairs of p (of the hidden layers for both, the mean over layers) and arm, by p; empty where no arm drops there.
+        Pairs of p (of the hidden layers for both, the mean over the layers studied there) and arm, by p; empty where no
+        arm drops there.
     """
+    hidden = largest if place in SINGLE else middle
     arms = [
-        (arm.p_input if place == "input" else middle(arm.p_hidden), arm) for arm in result.arms if arm.place == place
+        (arm.p_input if place == "input" else hidden(arm.p_hidden), arm) for arm in result.arms if arm.place == place
     ]
     zero = [(0.0, arm) for arm in result.arms if arm.place == "none"]
     return [*zero, *sorted(arms, key=lambda one: (one[0], one[1].p_input))] if arms else []
@@ -172,20 +178,20 @@ def baseline(result: StudyResult) -> Arm | None:
     return next((arm for arm in result.arms if arm.place == "none"), None)
 
 
-def in_the_end(arm: Arm) -> bool:
-    """Say whether an arm trained to its end, so that its losses may be compared.
+def compared(arm: Arm) -> bool:
+    """Say whether an arm's losses may be compared with those of others.
 
     Args:
         arm: the arm.
 
     Returns:
-        False where it diverged, had not converged, or left early.
+        False where it diverged or left early.
     """
-    return arm.converged and not arm.diverged and not arm.left
+    return not arm.diverged and not arm.left
 
 
 def best(result: StudyResult) -> Arm | None:
-    """Find the arm of the lowest selection loss among those that converged.
+    """Find the arm of the lowest selection loss among those that may be compared.
 
     Args:
         result: the study.
@@ -193,23 +199,35 @@ def best(result: StudyResult) -> Arm | None:
     Returns:
         The arm, or None where there is none.
     """
-    sound = [arm for arm in result.arms if in_the_end(arm) and not math.isnan(arm.select)]
+    sound = [arm for arm in result.arms if compared(arm) and not math.isnan(arm.select)]
     return min(sound, key=lambda arm: arm.select, default=None)
 
 
 def advised(result: StudyResult) -> Arm | None:
-    """Find the advised arm.
+    """Find the advised arm, a best guess where the data cannot tell.
 
     Args:
         result: the study.
 
     Returns:
-        The arm; None where the advice is void or the data cannot tell.
+        The arm; None where the advice is void.
     """
     advice = result.advice
-    if advice is None or advice.kind not in ("dropout", "no dropout"):
+    if advice is None or advice.kind == "void":
         return None
     return next((arm for arm in result.arms if arm.rates == (advice.p_input, advice.p_hidden)), None)
+
+
+def advised_name(result: StudyResult) -> str:
+    """Name what `advised` finds: how sure the study is of it.
+
+    Args:
+        result: the study.
+
+    Returns:
+        "best guess" where the data cannot tell, else "advised".
+    """
+    return "best guess" if result.advice and result.advice.kind == "cannot tell" else "advised"
 
 
 def shown_arms(result: StudyResult) -> list[tuple[str, Arm]]:
@@ -223,7 +241,7 @@ def shown_arms(result: StudyResult) -> list[tuple[str, Arm]]:
     """
     zero = baseline(result)
     roles: dict[Rates, tuple[Arm, list[str]]] = {}
-    for role, arm in (("", zero), ("advised", advised(result)), ("lowest loss", best(result))):
+    for role, arm in (("", zero), (advised_name(result), advised(result)), ("lowest loss", best(result))):
         if arm is not None:
             roles.setdefault(arm.rates, (arm, []))[1].append(role)
     named = [(arm, ", ".join(filter(None, mine))) for arm, mine in roles.values()]

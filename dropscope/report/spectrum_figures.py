@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from dropscope.report.law_words import law_of
 from dropscope.report.picture import Figure, Panel
 from dropscope.report.reading import (
     PLACES,
     arm_name,
     baseline,
     best,
-    one_line,
     orders_of,
     p_text,
     place_arms,
@@ -22,18 +22,22 @@ from dropscope.report.reading import (
 )
 from dropscope.report.stacked_bars import Stack, bars_panel, tallest
 from dropscope.study import Arm, StudyResult
-from dropscope.study.rates import rate_text
+from dropscope.study.rates import SINGLE, HiddenRate, largest
 
 __all__ = ["epoch_spectrum_figure", "spectrum_figure"]
 
+MOST_LINES = 4  # of a tick
 SHARE = "share of the output's variance"
-TOTAL = {"regression": "output variance / target variance", "classification": "variance of the centred logits"}
+TOTAL = {
+    "regression": "output variance / target variance", "classification": "variance of the centred logits",
+    "model": "variance of the output",
+}  # fmt: skip
 X_LABELS = {
     "input": "p at the input",
     "hidden": "p after hidden layers",
     "both": "p hidden (above) and input (below)",
+    **{place: f"p after the {place} hidden layer" for place in SINGLE},
 }
-MOST_BLOCKS = 15
 
 
 def spectrum_figure(result: StudyResult) -> Figure | None:
@@ -53,8 +57,10 @@ def spectrum_figure(result: StudyResult) -> Figure | None:
     caption = (
         "Each network at its best epoch, mean over seeds. Whiskers, at the upper edge of each segment: 95 % "
         f"interval of that segment's height, {'over seeds' if several else 'from the fit of its one spectrum'}. "
-        f"{_law(result)}"
+        f"{law_of(result)}"
     )
+    if any(isinstance(arm.p_hidden, tuple) and arm.place not in SINGLE for arm in result.arms):
+        caption += " Rates that differ over layers stand one above the other, the first layer's on top."
     title = "Variance by interaction order, against the rate of dropping"
     panels = _total_and_share(result, titled)
     return Figure("spectrum", title, _spectrum_reading(result), caption, panels, columns=len(titled))
@@ -77,7 +83,7 @@ def epoch_spectrum_figure(result: StudyResult) -> Figure | None:
     reading = sentence(_epoch_reading(arm, stacks) for _, arm, stacks in shown)
     caption = (
         "Mean over the seeds still training at that epoch; the last bar is each network's own best epoch, measured "
-        f"with more evaluations. Whiskers: 95 % interval over seeds. {_law(result)}"
+        f"with more evaluations. Whiskers: 95 % interval over seeds. {law_of(result)}"
     )
     title = "Variance by interaction order, by epoch"
     return Figure("spectrum_by_epoch", title, reading, caption, panels, columns=len(shown))
@@ -94,10 +100,19 @@ def _total_and_share(result: StudyResult, titled: dict[tuple[str, str], list[Sta
 
 
 def _arm_stack(result: StudyResult, arm: Arm) -> Stack:
-    tick = p_text(arm.p_input) if arm.place == "input" else rate_text(arm.p_hidden, ".3g")
+    tick = p_text(arm.p_input) if arm.place == "input" else _one_above_another(arm.p_hidden)
     if arm.place == "both":
         tick += f"\n{arm.p_input:.2g}"
+    if arm.place in SINGLE:
+        tick = p_text(largest(arm.p_hidden))
     return Stack(tick, arm_name(arm), [trial["spectrum"] for trial in trials_of(result, arm)])
+
+
+def _one_above_another(p_hidden: HiddenRate) -> str:
+    """The rates of a profile, the first layer's on top; of many layers only the ends."""
+    rates = p_hidden if isinstance(p_hidden, tuple) else (p_hidden,)
+    texts = [p_text(p) for p in rates]
+    return "\n".join(texts if len(texts) <= MOST_LINES else [texts[0], "…", texts[-1]])
 
 
 def _epoch_stacks(trials: list[dict[str, Any]]) -> list[Stack]:
@@ -108,14 +123,6 @@ def _epoch_stacks(trials: list[dict[str, Any]]) -> list[Stack]:
     stacks = [Stack(str(epoch), f"epoch {epoch}", [curve.get(epoch) for curve in curves]) for epoch in epochs]
     final = Stack(f"best\n({last:g})", "best epoch", [trial["spectrum"] for trial in trials])
     return [*stacks, final]
-
-
-def _law(result: StudyResult) -> str:
-    """The law of inputs and the blocks: without them a share says nothing."""
-    names = [one_line(" + ".join(block), 24) for block in result.blocks]
-    shown, more = ", ".join(names[:MOST_BLOCKS]), len(names) - MOST_BLOCKS
-    tail = f" and {more} more, listed below" if more > 0 else ""
-    return f"Order counts blocks of columns; law of inputs: the product of {len(names)} blocks: {shown}{tail}."
 
 
 def _spectrum_reading(result: StudyResult) -> str:

@@ -15,7 +15,7 @@ from dropscope.study.rates import rate_of, rate_text
 __all__ = ["Table", "arms_table", "number_text", "references_table", "refit_table", "trials_table"]
 
 # Beside the metric of the study, what a reader knows best.
-MORE = {"regression": ("r2",), "classification": ("accuracy", "balanced_accuracy")}
+MORE = {"regression": ("r2", "coverage"), "classification": ("accuracy", "balanced_accuracy")}
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def references_table(result: StudyResult) -> Table:
     Returns:
         One row a model.
     """
-    names = [result.metric, *(name for name in MORE[result.task] if name != result.metric)]
+    told = result.references[0]["select"][0]
+    names = [result.metric, *(name for name in MORE.get(result.task, ()) if name != result.metric and name in told)]
     columns = ["model", *(f"selection {LABELS[name]}" for name in names), *(f"test {LABELS[name]}" for name in names)]
     rows = [
         [row["label"], *(_over_seeds(s.get(name) for s in row[part]) for part in ("select", "test") for name in names)]

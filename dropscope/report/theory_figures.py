@@ -22,6 +22,7 @@ from dropscope.report.reading import (
 from dropscope.report.stacked_bars import order_colour
 from dropscope.spectrum import Spectrum
 from dropscope.study import Arm, StudyResult
+from dropscope.study.rates import SINGLE
 
 __all__ = ["measured_figure", "survival_figure"]
 
@@ -153,7 +154,8 @@ def _main_arms(result: StudyResult, place: str) -> list[tuple[float, Arm]]:
 
 
 def _x_label(place: str) -> str:
-    return "p at the input" if place == "input" else "p after hidden layers"
+    layers = f"the {place} hidden layer" if place in SINGLE else "hidden layers"
+    return "p at the input" if place == "input" else f"p after {layers}"
 
 
 def _reading(lines: dict[str, list[Line]]) -> str:

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+from dropscope.report.arm_figures import arms_figure
 from dropscope.report.learning_figures import learning_figure
 from dropscope.report.loss_figures import gain_figure, loss_figure
 from dropscope.report.page import render
+from dropscope.report.paper_drawing import to_png
 from dropscope.report.picture import Figure
-from dropscope.report.png_drawing import to_png
 from dropscope.report.spectrum_figures import epoch_spectrum_figure, spectrum_figure
 from dropscope.report.theory_figures import measured_figure, survival_figure
 from dropscope.study import StudyResult
@@ -14,7 +15,8 @@ from dropscope.study import StudyResult
 __all__ = ["figures_of", "write_report"]
 
 DRAWERS = (
-    loss_figure, gain_figure, spectrum_figure, learning_figure, epoch_spectrum_figure, measured_figure, survival_figure,
+    loss_figure, gain_figure, spectrum_figure, learning_figure, epoch_spectrum_figure, arms_figure, measured_figure,
+    survival_figure,
 )  # fmt: skip
 
 

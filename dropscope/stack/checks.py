@@ -1,5 +1,6 @@
 """The arguments of `train`, checked before anything is allocated: one clear line each."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -7,10 +8,10 @@ import torch
 from torch import Tensor
 
 from dropscope.errors import closest
-from dropscope.stack.optimizer import OPTIMIZERS
+from dropscope.stack.optimizer import MOMENTUM, OPTIMIZERS
 from dropscope.stack.shape import Fitted, Member, Shape
 
-__all__ = ["check_counts", "check_options", "check_rows", "epoch_length"]
+__all__ = ["check_counts", "check_descent", "check_options", "check_rows", "epoch_length"]
 
 
 def check_rows(x: Tensor, y: Tensor, members: Sequence[Member], shape: Shape) -> None:
@@ -24,12 +25,14 @@ def check_rows(x: Tensor, y: Tensor, members: Sequence[Member], shape: Shape) ->
     if len(y) != len(x):
         raise ValueError(f"`y` must have as many rows as `x` ({len(x)}), got {len(y)}.")
 
-    if shape.task == "regression":
+    if shape.task != "classification":
         if not y.is_floating_point() or y.shape != (len(x), shape.outputs):
             raise ValueError(
-                f"`y` must be float of shape ({len(x)}, {shape.outputs}) for regression, got {y.dtype} "
+                f"`y` must be float of shape ({len(x)}, {shape.outputs}) for {shape.task}, got {y.dtype} "
                 f"{tuple(y.shape)}."
             )
+        if shape.task == "multilabel" and not bool(((y == 0) | (y == 1)).all()):
+            raise ValueError("`y` must hold labels of 0 and 1 for multilabel, got other values.")
     elif y.dtype != torch.int64 or y.dim() != 1:
         raise ValueError(f"`y` must be int64 of shape ({len(x)},) for classification, got {y.dtype} {tuple(y.shape)}.")
     elif not 0 <= int(y.min()) <= int(y.max()) < shape.outputs:
@@ -76,6 +79,19 @@ def check_options(shape: Shape, optimizer: str, keep: str, label_smoothing: floa
         raise ValueError(f"`label_smoothing` must be in [0, 1), got {label_smoothing}.")
     if label_smoothing > 0 and shape.task == "regression":
         raise ValueError(f"`label_smoothing` must be 0 for regression, got {label_smoothing}.")
+
+
+def check_descent(optimizer: str, momentum: float, nesterov: bool, max_norm: float | None) -> None:
+    """Check that momentum is asked of sgd alone, and that norms may be positive."""
+    if not 0 <= momentum < 1:
+        raise ValueError(f"`momentum` must be in [0, 1), got {momentum}.")
+    if optimizer != "sgd" and (momentum != MOMENTUM or nesterov):
+        name = "nesterov" if nesterov else "momentum"
+        raise ValueError(f"`{name}` is that of sgd, got {optimizer}: leave it out, or take sgd.")
+    if nesterov and not momentum:
+        raise ValueError("`nesterov` needs a `momentum` above 0, got 0.")
+    if max_norm is not None and not 0 < max_norm < math.inf:
+        raise ValueError(f"`max_norm` must be a positive number, got {max_norm}.")
 
 
 def check_counts(**counts: int) -> None:

@@ -1,6 +1,7 @@
-"""What trained models are used for: outputs of many at once, and one of them as a plain torch network."""
+"""What models are used for: outputs of many at once, in training or after it, and one of them as a torch network."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +9,36 @@ from torch import Tensor, nn
 from dropscope.stack.layout import Parameters, outputs, pad_columns, stacked
 from dropscope.stack.shape import Fitted, Shape, as_rates
 
-__all__ = ["forward", "to_sequential"]
+__all__ = ["Snapshot", "forward", "to_sequential"]
 
 MODULES = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "silu": nn.SiLU}
 ROWS, MODELS = 256, 16  # so many rows of so many models stay in cache; outputs depend on neither
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """The models of a stack in training: `models` holds each one's position in `members`, None for a passenger."""
+
+    parameters: Parameters
+    models: list[int | None]
+    shape: Shape
+
+    def __call__(self, x: Tensor, only: Collection[int] | None = None) -> Tensor:
+        """Outputs (models, rows, outputs) of the recorded models, or only some, on shared rows, without dropout."""
+        parameters = self.parameters
+        places = [place for place, model in enumerate(self.models) if model is not None]
+        if only is not None:
+            chosen = [place for place in places if self.models[place] in only]
+            pair = chosen if len(chosen) > 1 else chosen * 2  # a product of one matrix would round differently
+            parameters = parameters.select(torch.tensor(pair, dtype=torch.int64, device=parameters.weights[0].device))
+            places = [*range(len(chosen))]
+        shared = pad_columns(x.to(parameters.weights[0])).expand(len(parameters.weights[0]), -1, -1)
+        return outputs(parameters, shared, self.shape.activation)[places, :, : self.shape.outputs]
+
+    def copy(self) -> "Snapshot":
+        """The models as they are now, whatever training does to them later."""
+        every = torch.arange(len(self.models), device=self.parameters.weights[0].device)
+        return Snapshot(self.parameters.select(every), self.models, self.shape)
 
 
 @torch.no_grad()

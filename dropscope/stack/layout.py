@@ -2,9 +2,9 @@
 
 Matrix kernels round differently when an operand does not start at a 64-byte boundary. Every feature axis is therefore
 padded with zeros to a whole number of 64 bytes: each model of a stack then starts at such a boundary, wherever it
-stands. Padded weights get zero gradients and stay zero. A layer with one output is kept as a row (models, 1, inputs)
-and applied by multiply-and-sum, which is faster than a padded product. A batched product of one matrix takes yet
-another kernel: a stack never has fewer than two models.
+stands. Padded weights get zero gradients and stay zero. The weights of a single output are kept as a row (models, 1,
+inputs) and applied by multiply-and-sum, which is faster than a padded product. A batched product of one matrix takes
+yet another kernel: a stack never has fewer than two models.
 """
 
 import math
@@ -15,6 +15,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from dropscope.constraints import max_norm_
 from dropscope.stack.activations import ACTIVATIONS
 from dropscope.stack.shape import Activation, Shape
 
@@ -45,11 +46,16 @@ class Parameters:
         """Zeros of the same shapes."""
         return Parameters([torch.zeros_like(w) for w in self.weights], [torch.zeros_like(b) for b in self.biases])
 
+    def limit_(self, c: float) -> None:
+        """Shrink the incoming weights of every hidden unit to a norm of at most `c`; padding stays zero."""
+        for weight in self.weights[:-1]:
+            max_norm_(weight, c, dim=(0, 2))
+
     def single(self, model: int, sizes: Sequence[int]) -> "Parameters":
         """Copy one model out of a stack, without the padding, on the CPU."""
         weights, biases = [], []
         for weight, bias, (inputs, outs) in zip(self.weights, self.biases, pairwise(sizes), strict=True):
-            matrix = weight[model].T if outs == 1 else weight[model]
+            matrix = weight[model].T if weight.shape[1] == 1 else weight[model]
             weights.append(matrix[:inputs, :outs].contiguous().cpu().clone())
             biases.append(bias[model, 0, :outs].cpu().clone())
         return Parameters(weights, biases)
@@ -91,7 +97,7 @@ def stacked(models: Sequence[Parameters], dtype: torch.dtype, device: torch.devi
     for layer in range(len(models[0].weights)):
         weight = torch.stack([model.weights[layer] for model in models]).to(device, dtype)
         bias = torch.stack([model.biases[layer] for model in models]).to(device, dtype)
-        if weight.shape[2] == 1:
+        if weight.shape[2] == 1 and layer == len(models[0].weights) - 1:
             weight = pad_columns(weight.transpose(1, 2))
         else:
             rows = padded(weight.shape[1], dtype) - weight.shape[1]

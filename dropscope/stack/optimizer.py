@@ -6,34 +6,39 @@ is a group of views into the stacked tensors, so that the fused kernels see few,
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["OPTIMIZERS", "StackOptimizer"]
+__all__ = ["MOMENTUM", "OPTIMIZERS", "StackOptimizer"]
 
-OPTIMIZERS = {
-    "adam": (torch.optim.Adam, {}),
-    "adamw": (torch.optim.AdamW, {}),
-    "sgd": (torch.optim.SGD, {"momentum": 0.9}),
-}
+OPTIMIZERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+MOMENTUM = 0.9  # of sgd, unless another is asked for
 
 
 class StackOptimizer:
     """One torch optimizer for a whole stack.
 
     Args:
-        name: adam, adamw or sgd (with momentum 0.9).
+        name: adam, adamw or sgd.
         tensors: the stacked parameters, models first.
         gradients: tensors of the same shapes, which the caller fills before every step.
         settings: (lr, weight decay) of every model, sorted.
+        options: what the optimizer takes beside them, such as momentum.
     """
 
     def __init__(
-        self, name: str, tensors: list[Tensor], gradients: list[Tensor], settings: Sequence[tuple[float, float]]
+        self,
+        name: str,
+        tensors: list[Tensor],
+        gradients: list[Tensor],
+        settings: Sequence[tuple[float, float]],
+        **options: Any,
     ) -> None:
         self.name = name
         self.settings = list(settings)
+        self.options = options
         groups, start = [], 0
         for (lr, weight_decay), models in groupby(self.settings):
             run = slice(start, start + len(list(models)))
@@ -43,14 +48,13 @@ class StackOptimizer:
             groups.append({"params": views, "lr": lr, "weight_decay": weight_decay})
             start = run.stop
 
-        optimizer, options = OPTIMIZERS[name]
-        self.optimizer = optimizer(groups, fused=True, **options)
+        self.optimizer = OPTIMIZERS[name](groups, fused=True, **options)
         self.step = self.optimizer.step
 
     def select(self, tensors: list[Tensor], gradients: list[Tensor], models: Tensor) -> "StackOptimizer":
         """Continue with some of the models: their parameters, already selected, and their share of the state."""
         settings = [self.settings[model] for model in models.tolist()]
-        selected = StackOptimizer(self.name, tensors, gradients, settings)
+        selected = StackOptimizer(self.name, tensors, gradients, settings, **self.options)
         for position in range(len(tensors)):
             state = self._state(position)
             start = 0

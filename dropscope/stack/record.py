@@ -78,7 +78,7 @@ class StopLoss:
         self.rows = rows.to(x.device)
         self.count = self.count.to(x.device)
         weights = row_weights(members, [member.stop for member in members], x)
-        self.weights = None if weights is None else weights.gather(1, self.rows)
+        self.weights = None if weights is None else weights.at(self.rows)
 
     def select(self, models: Tensor) -> None:
         """Keep only some models."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 __all__ = ["Activation", "Fitted", "Member", "Shape", "as_rates"]
 
-Task = Literal["regression", "classification"]
+Task = Literal["regression", "classification", "multilabel"]
 Initialisation = Literal["he", "glorot"]
 Activation = Literal["relu", "gelu", "tanh", "silu"]
 
@@ -25,13 +25,17 @@ class Shape:
     Args:
         columns: for every encoded input column, the index of the table column it belongs to; encoded columns of one
             table column are dropped together.
-        outputs: the numbers to predict in regression, the number of classes in classification.
+        outputs: the numbers to predict in regression, the number of classes in classification, that of labels in
+            multilabel.
         width: units in each hidden layer.
         depth: hidden layers.
         task: regression minimises the squared error, averaged over rows and outputs, classification the
-            cross-entropy of integer labels.
+            cross-entropy of integer labels, multilabel the binary cross-entropy of several labels of 0 or 1, averaged
+            over rows and labels.
         initialisation: the law that weights are drawn from.
         activation: of the hidden layers.
+        quantile: in regression, the quantile to predict: minimises the pinball loss max(q e, (q - 1) e) of the errors
+            e = target - output in place of their squares.
 
     Raises:
         ValueError: a size is below one, a name is unknown, or the table columns are not numbered 0, 1, 2, ... without
@@ -42,7 +46,8 @@ class Shape:
         (3, 32, 32, 1)
 
     Reference:
-        He, Zhang, Ren, Sun (2015), arXiv:1502.01852; Glorot, Bengio (2010), AISTATS, PMLR 9:249-256.
+        He, Zhang, Ren, Sun (2015), arXiv:1502.01852; Glorot, Bengio (2010), AISTATS, PMLR 9:249-256; Koenker, Bassett
+        (1978), doi:10.2307/1913643 (quantiles).
     """
 
     columns: tuple[int, ...]
@@ -52,6 +57,7 @@ class Shape:
     task: Task
     initialisation: Initialisation = "he"
     activation: Activation = "relu"
+    quantile: float | None = None
 
     def __post_init__(self) -> None:
         if sorted(set(self.columns)) != list(range(len(set(self.columns)))) or not self.columns:
@@ -59,10 +65,14 @@ class Shape:
         for name, known in {"task": Task, "initialisation": Initialisation, "activation": Activation}.items():
             if getattr(self, name) not in get_args(known):
                 raise ValueError(f"`{name}` must be {' or '.join(get_args(known))}, got {getattr(self, name)!r}.")
-        fewest = {"width": 1, "depth": 1, "outputs": 1 if self.task == "regression" else 2}
+        fewest = {"width": 1, "depth": 1, "outputs": 2 if self.task == "classification" else 1}
         for name, least in fewest.items():
             if getattr(self, name) < least:
                 raise ValueError(f"`{name}` must be at least {least}, got {getattr(self, name)}.")
+        if self.quantile is not None and not 0 < self.quantile < 1:
+            raise ValueError(f"`quantile` must be in (0, 1), got {self.quantile}.")
+        if self.quantile is not None and self.task != "regression":
+            raise ValueError(f"`quantile` is predicted in regression alone, got the task {self.task}.")
 
     @property
     def sizes(self) -> tuple[int, ...]:

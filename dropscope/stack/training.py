@@ -6,12 +6,13 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor
 
-from dropscope.stack.checks import check_counts, check_options, check_rows, epoch_length
-from dropscope.stack.layout import Parameters, initial, outputs, pad_columns, stacked
+from dropscope.stack.checks import check_counts, check_descent, check_options, check_rows, epoch_length
+from dropscope.stack.inference import Snapshot
+from dropscope.stack.layout import Parameters, initial, pad_columns, stacked
 from dropscope.stack.losses import BatchLoss
 from dropscope.stack.network import Network
 from dropscope.stack.noise import Batches, Noise
-from dropscope.stack.optimizer import StackOptimizer
+from dropscope.stack.optimizer import MOMENTUM, StackOptimizer
 from dropscope.stack.record import Record, StopLoss
 from dropscope.stack.shape import Fitted, Member, Shape, as_rates
 from dropscope.stack.weighting import counting_rows, row_weights
@@ -34,7 +35,9 @@ class Stack:
         shape: Shape,
         optimizer: str,
         batch_size: int,
-        label_smoothing: float,
+        label_smoothing: float = 0.0,
+        max_norm: float | None = None,
+        **descent: Any,
     ) -> None:
         order = sorted(range(len(members)), key=lambda i: (members[i].lr, members[i].weight_decay))
         self.models: list[int | None] = [*order] if len(order) > 1 else [0, None]
@@ -56,7 +59,10 @@ class Stack:
         loss = BatchLoss(shape, weights, label_smoothing)
         self.network = Network(parameters, shape, loss, batch_size, first, others)
         settings = [(member.lr, member.weight_decay) for member in stack]
-        self.optimizer = StackOptimizer(optimizer, parameters.tensors(), self.network.gradients.tensors(), settings)
+        self.optimizer = StackOptimizer(
+            optimizer, parameters.tensors(), self.network.gradients.tensors(), settings, **descent
+        )
+        self.max_norm = max_norm
         self.stop_loss = StopLoss(stack, x)
         self.best = parameters.select(torch.arange(len(stack), device=x.device))
 
@@ -66,6 +72,8 @@ class Stack:
         for _ in range(steps):
             total += self.network.step(self.x, self.y, self.noise.step(self.x.device))
             self.optimizer.step()
+            if self.max_norm is not None:
+                self.network.parameters.limit_(self.max_norm)
         stop = self.stop_loss(self.network.parameters, self.x, self.y, self.shape)
         return (total / steps).tolist(), stop.tolist()
 
@@ -74,6 +82,17 @@ class Stack:
         places = torch.tensor(improved, dtype=torch.int64, device=self.x.device)
         for best, now in zip(self.best.tensors(), self.network.parameters.tensors(), strict=True):
             best.index_copy_(0, places, now.index_select(0, places))
+
+    def go_on(self, staying: Collection[int], records: list[Record], keep: str) -> dict[int, Fitted]:
+        """Go on with these members, if any, and return all others as they end."""
+        places = {i: place for place, i in enumerate(self.models) if i is not None}
+        ended = {
+            i: records[i].fitted(self.kept(place, keep), self.shape.activation)
+            for i, place in places.items() if i not in staying
+        }  # fmt: skip
+        if ended and staying:
+            self.shrink([place for i, place in places.items() if i in staying])
+        return ended
 
     def shrink(self, places: list[int]) -> None:
         """Go on with the models at these places; a last one takes a passenger along."""
@@ -96,17 +115,9 @@ class Stack:
         parameters = self.best if keep == "best" else self.network.parameters
         return parameters.single(place, self.shape.sizes)
 
-    def predict(self, x: Tensor, only: Collection[int] | None = None) -> Tensor:
-        """Outputs (models, rows, outputs) of the recorded models, or only some, on shared rows, without dropout."""
-        places = [place for place, model in enumerate(self.models) if model is not None]
-        parameters = self.network.parameters
-        if only is not None:
-            chosen = [place for place in places if self.models[place] in only]
-            pair = chosen if len(chosen) > 1 else chosen * 2  # a product of one matrix would round differently
-            parameters = parameters.select(torch.tensor(pair, dtype=torch.int64, device=self.x.device))
-            places = [*range(len(chosen))]
-        shared = pad_columns(x.to(self.x)).expand(len(parameters.weights[0]), -1, -1)
-        return outputs(parameters, shared, self.shape.activation)[places, :, : self.shape.outputs]
+    def snapshot(self) -> Snapshot:
+        """What all models are now; training goes on in the same memory."""
+        return Snapshot(self.network.parameters, self.models, self.shape)
 
 
 def beginning(member: Member, shape: Shape, generator: Generator) -> Parameters:
@@ -140,6 +151,9 @@ def train(
     extend: bool = True,
     keep: Literal["best", "last"] = "best",
     label_smoothing: float = 0.0,
+    momentum: float = MOMENTUM,
+    nesterov: bool = False,
+    max_norm: float | None = None,
     device: torch.device | str = "cpu",
     beaten: Callable[[int, list[list[float]]], Collection[int]] | None = None,
     probe: Callable[[int, Callable[..., Tensor], list[int]], Any] | None = None,
@@ -154,11 +168,11 @@ def train(
 
     Args:
         x: inputs (rows, encoded columns); their dtype is the dtype of everything.
-        y: targets (rows, outputs), or integer labels (rows,).
+        y: targets (rows, outputs), labels of 0 and 1 of that shape, or integer labels (rows,).
         members: the models; they may use different rows of `x`.
         shape: what they share.
         epochs: the budget of every model.
-        optimizer: adamw, adam or sgd (with momentum 0.9).
+        optimizer: adamw, adam or sgd.
         batch_size: rows per step.
         steps_per_epoch: by default fit rows // batch size, if all members have equally many (those of weight 0
             included).
@@ -169,12 +183,16 @@ def train(
             no influence on them.
         label_smoothing: the share of a label, in [0, 1), that all classes get alike in the training loss; the stop
             loss is not smoothed.
+        momentum: of sgd, in [0, 1).
+        nesterov: whether the momentum of sgd is Nesterov's.
+        max_norm: after every step the incoming weights of each hidden unit are shrunk to a Euclidean norm of at most
+            this, as `constraints.max_norm_` does; None leaves them alone.
         device: where to compute; random numbers are always drawn on the CPU.
         beaten: called as beaten(epoch, stop_curves) after every epoch with the stop losses of all members so far;
             those of the members whose positions it returns that are still in training leave with what they have.
         probe: called as probe(epoch, forward, indices) with the models still in training: forward(x) gives their
             outputs (models, rows, outputs) without dropout, indices their positions in `members`; forward(x, only)
-            gives those of the positions in `only`, in the order of `indices`.
+            gives those of the positions in `only`, in the order of `indices`, and forward.copy() may be kept for later.
         probe_epochs: the epochs after which to call it.
         on_epoch: called as on_epoch(epoch, models, loss) after every epoch with the number of models that trained in
             it and the lowest stop loss so far.
@@ -197,9 +215,11 @@ def train(
     """
     check_rows(x, y, members, shape)
     check_options(shape, optimizer, keep, label_smoothing)
+    check_descent(optimizer, momentum, nesterov, max_norm)
     check_counts(epochs=epochs, batch_size=batch_size, patience=patience)
     steps = epoch_length(members, batch_size, steps_per_epoch)
-    stack = Stack(x.to(device), y, members, shape, optimizer, batch_size, label_smoothing)
+    descent = {"momentum": momentum, "nesterov": nesterov} if optimizer == "sgd" else {}
+    stack = Stack(x.to(device), y, members, shape, optimizer, batch_size, label_smoothing, max_norm, **descent)
     records = [Record() for _ in members]
     results: dict[int, Fitted] = {}
 
@@ -212,16 +232,10 @@ def train(
 
         indices = [i for i in stack.models if i is not None]
         if probe is not None and epoch in probe_epochs:
-            probe(epoch, stack.predict, indices)
+            probe(epoch, stack.snapshot(), indices)
         leaving = () if beaten is None else beaten(epoch, [record.stop_curve for record in records])
-        going_on = []
-        for place, i in enumerate(stack.models):
-            if i is not None and records[i].goes_on(epochs, patience, extend and keep == "best", i in leaving):
-                going_on.append(place)
-            elif i is not None:
-                results[i] = records[i].fitted(stack.kept(place, keep), shape.activation)
-        if going_on and len(going_on) < len(indices):
-            stack.shrink(going_on)
+        staying = {i for i in indices if records[i].goes_on(epochs, patience, extend and keep == "best", i in leaving)}
+        results |= stack.go_on(staying, records, keep)
         if on_epoch is not None:
             on_epoch(epoch, len(indices), min(record.best_loss for record in records))
     return [results[i] for i in range(len(members))]

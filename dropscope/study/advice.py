@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
-from dropscope.study.decision import Decision, Losses, decide
+from dropscope.study.decision import Decision, Losses, decide, foremost
 from dropscope.study.metrics import LABELS
-from dropscope.study.rates import Rates, rate_of, rate_text
+from dropscope.study.rates import SINGLE, Rates, largest, rate_of, rate_text
 from dropscope.study.result import Advice, Arm, StudyResult
 
 __all__ = ["advise"]
@@ -16,9 +17,10 @@ __all__ = ["advise"]
 def advise(result: StudyResult) -> Advice:
     """Say how much dropout to use, where and why, from the selection losses of a study.
 
-    The statistics are those of `decide`; only scores on selection rows enter. Arms that did not converge, or diverged,
-    are left out and named; those that left early, beaten, are named too. The advice is void if the best network loses
-    to the constant prediction.
+    The statistics are those of `decide`; only scores on selection rows enter. Arms that diverged are left out and
+    named; those that left early, beaten, and those that were still improving when training ended are named too. While
+    networks without dropout were still improving, no gain is claimed over them. The advice is void if the best network
+    loses to the constant prediction.
 
     Args:
         result: a study with its trials, arms and references.
@@ -26,26 +28,28 @@ def advise(result: StudyResult) -> Advice:
     Returns:
         The advice.
     """
-    kept = [arm for arm in result.arms if (arm.converged or arm.left) and not arm.diverged]
-    excluded = tuple(arm.rates for arm in result.arms if arm not in kept)
+    kept = [arm for arm in result.arms if not arm.diverged]
+    excluded = tuple(arm.rates for arm in result.arms if arm.diverged)
     metric = LABELS[result.metric]
     left = tuple(i for i, arm in enumerate(kept) if arm.left)
     if len(kept) - len(left) < 2 or kept[0].rates != (0, 0):
         which = "with" if kept and kept[0].rates == (0, 0) else "without"
-        sentence = (
-            f"The advice is void: networks {which} dropout were still improving when training ended, or diverged."
-        )
-        return _void(sentence, "Train longer (`--epochs`) or with another learning rate (`--lr`).", excluded)
+        sentence = f"The advice is void: training of the networks {which} dropout diverged."
+        return _void(sentence, "Train with a lower learning rate (`--lr`).", excluded)
     constant = float(np.mean([scores[result.metric] for scores in result.references[0]["select"]]))
     best = min(arm.select for arm in kept if not arm.left)
     if best >= constant:
         sentence = f"The advice is void: the best network ({metric} {best:.4g}) loses to the constant ({constant:.4g})."
         return _void(sentence, "The networks learned nothing that holds on new rows: look at the data first.", excluded)
-    decision = decide(Losses(tuple(arm.rates for arm in kept), _table(result, kept), _ratio(result), left))
+    losses = Losses(tuple(arm.rates for arm in kept), _table(result, kept), _ratio(result), left)
+    decision = decide(losses)
+    if not kept[0].converged:
+        staying = [i for i in range(len(kept)) if i not in left]
+        decision = replace(decision, kind="cannot tell", arm=foremost(losses, staying), seeds_needed=None)
     arm = kept[decision.arm]
     sentences = (
         _answer(decision, kept, metric),
-        _reason(decision, kept) + _left_out(excluded) + _left_early([kept[i] for i in left]),
+        _reason(decision, kept) + _remarks(kept, excluded),
     )
     gain = float(decision.gains[decision.best])
     return Advice(
@@ -78,23 +82,28 @@ def _answer(decision: Decision, arms: list[Arm], metric: str) -> str:
     gain, error = relative * decision.gains, relative * decision.se
     edge = " The largest rate studied there was best: widen the grid." if decision.at_edge else ""
     if decision.kind == "dropout":
-        smaller = f", the smallest rate within one standard error of the best ({describe(best)})"
         return (
             f"Use {describe(advised)}: {metric} on selection rows falls by {gain[decision.arm]:.1f} ± {error:.1f} %, "
-            f"from {base.select:.4g} to {advised.select:.4g}{smaller if advised is not best else ''}.{edge}"
+            f"from {base.select:.4g} to {advised.select:.4g}.{edge}"
         )
     found = f"the best rate ({describe(best)}) gains {_signed(gain[decision.best], '.1f')} ± {error:.1f} % of {metric}"
     if decision.kind == "no dropout":
         return f"Use no dropout: {found}, and with 90 % confidence no rate gains 1 %."
+    guess = f" The best guess is {describe(advised)}."
+    if not base.converged:
+        return (
+            f"The data cannot tell: {found}, but networks without dropout were still improving when training ended; "
+            f"train longer (`--epochs`, `--max-seconds`).{guess}{edge}"
+        )
     seeds = "no number of seeds would tell, more rows might"
     if decision.seeds_needed:
         seeds = f"about {decision.seeds_needed} seeds would tell (`--seeds {decision.seeds_needed}`)"
-    return f"The data cannot tell: {found}, where {error * decision.point:.1f} % would pass; {seeds}.{edge}"
+    return f"The data cannot tell: {found}, where {error * decision.point:.1f} % would pass; {seeds}.{guess}{edge}"
 
 
 def _reason(decision: Decision, arms: list[Arm]) -> str:
     """Quote what was measured on the trained networks, never what a formula predicts."""
-    base, arm = arms[0], arms[decision.arm if decision.kind == "dropout" else decision.best]
+    base, arm = arms[0], arms[decision.arm or decision.best]
     if math.isnan(base.mean_order) or math.isnan(arm.mean_order):
         return "No interaction spectrum: the table has one block of columns, or the networks' outputs do not vary."
     change = _signed(100 * (arm.total / base.total - 1), "+.0f")
@@ -110,16 +119,16 @@ def _signed(value: float, form: str) -> str:
     return format(value, form).replace("-", "\u2212")
 
 
-def _left_out(excluded: tuple[Rates, ...]) -> str:
-    if not excluded:
-        return ""
-    return f" Left out because not converged (or diverged), as (input p, hidden p): {_rates(excluded)}."
-
-
-def _left_early(arms: list[Arm]) -> str:
-    if not arms:
-        return ""
-    return f" Left training early, clearly beaten on the stop rows: {_rates(arm.rates for arm in arms)}."
+def _remarks(arms: list[Arm], excluded: tuple[Rates, ...]) -> str:
+    """Name the arms, as (input p, hidden p), whose losses say less than those of the others."""
+    unfinished = tuple(arm.rates for arm in arms[1:] if not arm.converged and not arm.left)
+    early = tuple(arm.rates for arm in arms if arm.left)
+    remarks = {
+        "Left out because training diverged": excluded,
+        "Still improving when training ended": unfinished,
+        "Left training early, clearly beaten on the stop rows": early,
+    }
+    return "".join(f" {remark}: {_rates(rates)}." for remark, rates in remarks.items() if rates)
 
 
 def _rates(rates: Iterable[Rates]) -> str:
@@ -135,6 +144,8 @@ def describe(arm: Arm) -> str:
     Returns:
         Such as "p=0.25 after hidden layers".
     """
+    if arm.place in SINGLE:
+        return f"p={largest(arm.p_hidden):g} after the {arm.place} hidden layer alone"
     hidden = f"p={rate_text(arm.p_hidden)} after each hidden layer"
     if isinstance(arm.p_hidden, tuple):
         hidden = f"p={rate_text(arm.p_hidden)} after the hidden layers in turn"
@@ -147,15 +158,16 @@ def describe(arm: Arm) -> str:
 
 
 def _code(decision: Decision, arm: Arm) -> str:
-    if decision.kind != "dropout":
+    if decision.arm == 0:
         return "# no nn.Dropout" if decision.kind == "no dropout" else ""
-    lines = []
+    lines = ["# a best guess: not shown to beat no dropout"] if decision.kind == "cannot tell" else []
     if arm.p_input:
         lines.append(f"nn.Dropout(p={arm.p_input:g})  # on the inputs, before the first nn.Linear")
     if isinstance(arm.p_hidden, tuple):
         lines += [
             f"nn.Dropout(p={p:g})  # after the activation of hidden layer {layer}"
             for layer, p in enumerate(arm.p_hidden, start=1)
+            if p
         ]
     elif arm.p_hidden:
         lines.append(f"nn.Dropout(p={arm.p_hidden:g})  # after the activation of each hidden layer")

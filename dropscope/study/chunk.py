@@ -10,11 +10,13 @@ import numpy as np
 import torch
 
 from dropscope import spectrum, stack
-from dropscope.study.metrics import score
+from dropscope.study.metrics import Scorer, Scores
 from dropscope.study.problem import SeedData
 from dropscope.study.trial import Trial
 
-__all__ = ["Chunk", "Recipe", "measure", "members_of", "probe_of", "run_chunk", "train", "train_members"]
+__all__ = [
+    "Chunk", "Recipe", "final_spectra", "measure", "members_of", "probe_of", "run_chunk", "train", "train_members",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,9 @@ class Recipe:
 
     shape: stack.Shape
     optimizer: str
+    momentum: float
+    nesterov: bool
+    max_norm: float | None
     weight_decay: float
     label_smoothing: float
     batch_size: int
@@ -43,12 +48,12 @@ class Recipe:
 
 @dataclass(frozen=True, eq=False)
 class Chunk:
-    """Trials of one seed with their keys and data; `test` holds the study's test rows, `y` the raw targets."""
+    """Trials of one seed with their keys and data; `test` holds the study's test rows."""
 
     trials: tuple[Trial, ...]
     keys: tuple[str, ...]
     data: SeedData
-    y: np.ndarray
+    scorer: Scorer
     test: np.ndarray
     recipe: Recipe
     threads: int | None = None
@@ -87,9 +92,10 @@ def measure(
     Returns:
         One record a trial.
     """
-    final = _final_spectra(chunk, fitted)
+    final = final_spectra(chunk, fitted)
     select = _scores(chunk, fitted, chunk.data.cut.select)
     test = _scores(chunk, fitted, chunk.test)
+    overall, several = chunk.scorer.overall, chunk.scorer.target.several
     seconds = (time.perf_counter() - start) / len(fitted)
     return [
         {
@@ -108,8 +114,9 @@ def measure(
             "stop_curve": one.stop_curve,
             "n_fit": len(chunk.data.cut.fit),
             "n_select": len(chunk.data.cut.select),
-            "select": select[i],
-            "test": test[i],
+            "select": overall(select[i]),
+            "test": overall(test[i]),
+            **({"by_target": {"select": select[i], "test": test[i]}} if several else {}),
             "spectrum": final[i],
             "curve": curves[i],
             "seconds": seconds,
@@ -130,17 +137,19 @@ def train(chunk: Chunk, **options: Any) -> list[stack.Fitted]:
         The fitted networks, one a trial.
     """
     data = chunk.data
-    members = members_of(chunk, torch.from_numpy(data.cut.fit), torch.from_numpy(data.cut.stop))
+    weights = None if data.weights is None else torch.from_numpy(data.weights)
+    members = members_of(chunk, torch.from_numpy(data.cut.fit), torch.from_numpy(data.cut.stop), weights)
     return train_members(torch.from_numpy(data.x), torch.from_numpy(data.y), members, chunk.recipe, **options)
 
 
-def members_of(chunk: Chunk, fit: torch.Tensor, stop: torch.Tensor) -> list[stack.Member]:
+def members_of(chunk: Chunk, fit: torch.Tensor, stop: torch.Tensor, weights: torch.Tensor | None) -> list[stack.Member]:
     """Write the trials of a chunk as members of a stack.
 
     Args:
         chunk: the trials.
         fit: where in the stack's table its fit rows are.
         stop: where its stop rows are.
+        weights: what each row of that table counts, None for all alike.
 
     Returns:
         One member a trial.
@@ -148,7 +157,7 @@ def members_of(chunk: Chunk, fit: torch.Tensor, stop: torch.Tensor) -> list[stac
     return [
         stack.Member(
             trial.p_input, trial.p_hidden, trial.lr, chunk.recipe.weight_decay,
-            seed=trial.seed, mask_seed=int(key[:15], 16), fit=fit, stop=stop,
+            seed=trial.seed, mask_seed=int(key[:15], 16), fit=fit, stop=stop, weights=weights,
         )
         for trial, key in zip(chunk.trials, chunk.keys, strict=True)
     ]  # fmt: skip
@@ -170,7 +179,8 @@ def train_members(
         The fitted networks.
     """
     return stack.train(
-        x, y, members, recipe.shape, optimizer=recipe.optimizer,
+        x, y, members, recipe.shape, optimizer=recipe.optimizer, momentum=recipe.momentum, nesterov=recipe.nesterov,
+        max_norm=recipe.max_norm,
         batch_size=recipe.batch_size, epochs=recipe.epochs, steps_per_epoch=recipe.steps_per_epoch,
         patience=recipe.patience, label_smoothing=recipe.label_smoothing, device=recipe.device, **options,
     )  # fmt: skip
@@ -195,8 +205,16 @@ def probe_of(chunk: Chunk, curves: list[dict[str, Any]]) -> Callable[..., None]:
     return probe
 
 
-def _final_spectra(chunk: Chunk, fitted: list[stack.Fitted]) -> list[dict[str, Any] | None]:
-    """Spectra of the networks that trained to their end; the others' would be those of half-trained networks."""
+def final_spectra(chunk: Chunk, fitted: list[stack.Fitted]) -> list[dict[str, Any] | None]:
+    """Measure the spectra of the networks that trained to their end; the others' would be those of half-trained ones.
+
+    Args:
+        chunk: the trials with their data.
+        fitted: the networks, one a trial.
+
+    Returns:
+        One spectrum as plain data a trial, None where there is none.
+    """
     ended = [one for one in fitted if one.left_at is None]
     if not chunk.recipe.blocks or not ended:
         return [None] * len(fitted)
@@ -227,9 +245,9 @@ def _spectra(
     return [one and one.to_dict() for one in found]
 
 
-def _scores(chunk: Chunk, fitted: list[stack.Fitted], rows: np.ndarray) -> list[dict[str, float]]:
+def _scores(chunk: Chunk, fitted: list[stack.Fitted], rows: np.ndarray) -> list[dict[str, Scores]]:
+    """Scores of every network by name of the target."""
     outputs = stack.forward(fitted, torch.from_numpy(chunk.data.x[rows])).numpy()
-    data, task = chunk.data, chunk.recipe.shape.task
-    if task == "regression":
-        outputs = outputs[:, :, 0].astype(float) * data.scale + data.mean
-    return [score(task, one, chunk.y[rows]) for one in outputs]
+    data, scorer = chunk.data, chunk.scorer
+    predicted = scorer.target.in_units(outputs, data.mean, data.scale)
+    return [scorer.each(one, rows, data.weights) for one in predicted]

@@ -19,7 +19,8 @@ __all__ = ["run_halved"]
 def run_halved(chunks: Sequence[Chunk], on_epoch: Callable[..., None] | None = None) -> list[dict[str, Any]]:
     """Train and measure all chunks of a study together, and let arms leave that `Race` finds beaten.
 
-    A trial that stays has the numbers, bit for bit, that it has without halving.
+    A trial that stays has the numbers, bit for bit, that it has without halving; of one that leaves no spectrum is
+    measured, not even those of its first epochs.
 
     Args:
         chunks: all trials of the study, one chunk a seed.
@@ -33,11 +34,16 @@ def run_halved(chunks: Sequence[Chunk], on_epoch: Callable[..., None] | None = N
     x, y, members = _gathered(chunks)
     trials = [trial for chunk in chunks for trial in chunk.trials]
     ratio = float(np.mean([len(chunk.data.cut.select) / len(chunk.data.cut.fit) for chunk in chunks]))
-    curves: list[dict[str, Any]] = [{} for _ in trials]
+    looks: list[tuple[int, Any, list[int]]] = []
     fitted = train_members(
         x, y, members, recipe, beaten=Race(trials, recipe.epochs, ratio), on_epoch=on_epoch,
-        probe=_probe(chunks, curves) if recipe.blocks else None, probe_epochs=recipe.probe_epochs,
+        probe=lambda epoch, forward, indices: looks.append((epoch, forward.copy(), indices)),
+        probe_epochs=recipe.probe_epochs if recipe.blocks else (),
     )  # fmt: skip
+    curves: list[dict[str, Any]] = [{} for _ in trials]
+    probe = _probe(chunks, curves)
+    for epoch, forward, indices in looks:
+        probe(epoch, forward, [i for i in indices if fitted[i].left_at is None])
     return [
         record
         for chunk, part in zip(chunks, _parts(chunks), strict=True)
@@ -47,18 +53,17 @@ def run_halved(chunks: Sequence[Chunk], on_epoch: Callable[..., None] | None = N
 
 def _gathered(chunks: Sequence[Chunk]) -> tuple[torch.Tensor, torch.Tensor, list[stack.Member]]:
     """Put the fit and stop rows of all seeds, each scaled in its own way, one after the other."""
-    tables, targets = [], []
+    parts = [(chunk.data, np.concatenate([chunk.data.cut.fit, chunk.data.cut.stop])) for chunk in chunks]
+    counts = [data.weights[rows] for data, rows in parts if data.weights is not None]
+    weights = torch.from_numpy(np.concatenate(counts)) if counts else None
     members: list[stack.Member] = []
     first = 0
-    for chunk in chunks:
-        cut = chunk.data.cut
-        rows = np.concatenate([cut.fit, cut.stop])
-        tables.append(chunk.data.x[rows])
-        targets.append(chunk.data.y[rows])
-        fit, stop = torch.arange(first, first + len(rows)).split([len(cut.fit), len(cut.stop)])
-        members += members_of(chunk, fit, stop)
+    for chunk, (data, rows) in zip(chunks, parts, strict=True):
+        fit, stop = torch.arange(first, first + len(rows)).split([len(data.cut.fit), len(data.cut.stop)])
+        members += members_of(chunk, fit, stop, weights)
         first += len(rows)
-    return torch.from_numpy(np.concatenate(tables)), torch.from_numpy(np.concatenate(targets)), members
+    x, y = (np.concatenate([getattr(data, name)[rows] for data, rows in parts]) for name in "xy")
+    return torch.from_numpy(x), torch.from_numpy(y), members
 
 
 def _parts(chunks: Sequence[Chunk]) -> list[slice]:

@@ -11,7 +11,6 @@ import torch
 from dropscope import stack
 from dropscope.errors import BadTable
 from dropscope.study.chunk import Chunk, Recipe, train
-from dropscope.study.metrics import score
 from dropscope.study.plan import epoch_steps
 from dropscope.study.preprocess import Encoder
 from dropscope.study.problem import Problem
@@ -48,34 +47,46 @@ def refit(result: StudyResult, problem: Problem, recipe: Recipe, folder: Path) -
     trial = Trial(arm.p_input, arm.p_hidden, arm.lr, seed=0)
     steps = epoch_steps(len(wide.fit), recipe.batch_size)
     chunk = Chunk(
-        (trial,), (trial.key("refit"),), data, problem.y, problem.cutter.test,
+        (trial,), (trial.key("refit"),), data, problem.scorer, problem.cutter.test,
         Recipe(**{**vars(recipe), "steps_per_epoch": steps}),
     )  # fmt: skip
     [fitted] = train(chunk)
     network = stack.to_sequential(fitted, recipe.shape, arm.p_input, arm.p_hidden)
     kept = KeptModel(network, data.encoder, data.mean, data.scale)
     outputs = kept.outputs(problem.raw[problem.cutter.test])
-    test = score(problem.schema.task, outputs, problem.y[problem.cutter.test])
+    by_target = problem.scorer.each(outputs, problem.cutter.test, data.weights)
     torch.save(network.state_dict(), folder / "model.pt")
     form = recipe.shape
     layers = {"width": form.width, "depth": form.depth, "outputs": form.outputs, "activation": form.activation}
     about = {
-        **layers, "p_input": arm.p_input, "p_hidden": arm.p_hidden, "mean": data.mean, "scale": data.scale,
+        **layers, "p_input": arm.p_input, "p_hidden": arm.p_hidden,
+        "mean": np.asarray(data.mean).tolist(), "scale": np.asarray(data.scale).tolist(),
         "preprocessing": data.encoder.to_dict(),
     }  # fmt: skip
     (folder / "model.json").write_text(json.dumps(about, indent=1))
-    summary = {"lr": arm.lr, "best_epoch": fitted.best_epoch, "rows": len(wide.fit), "test": test}
+    test = problem.scorer.overall(by_target)
+    summary: dict[str, Any] = {"lr": arm.lr, "best_epoch": fitted.best_epoch, "rows": len(wide.fit), "test": test}
+    if problem.target.several:
+        summary["by_target"] = by_target
     return summary, [str(folder / "model.pt"), str(folder / "model.json")]
 
 
 @dataclass(frozen=True, eq=False)
 class KeptModel:
-    """The advised network with its preprocessing: predicts in units of the target."""
+    """The advised network with its preprocessing: predicts in units of the target.
+
+    `mean` and `scale` are one number each, or one for each of several targets.
+    """
 
     network: torch.nn.Sequential
     encoder: Encoder
-    mean: float
-    scale: float
+    mean: Any
+    scale: Any
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of the target columns."""
+        return self.encoder.schema.target.names
 
     def outputs(self, raw: np.ndarray) -> np.ndarray:
         """Run the network on features as `Schema.raw` reads them.
@@ -84,11 +95,12 @@ class KeptModel:
             raw: shape (rows, features).
 
         Returns:
-            Shape (rows,), in target units; or shape (rows, classes), logits.
+            Shape (rows,) or (rows, targets), in units of the targets; or logits, shape (rows, classes) or
+            (rows, labels).
         """
         with torch.no_grad():
             y = self.network.eval()(torch.from_numpy(self.encoder.transform(raw))).double().numpy()
-        return y if self.encoder.schema.classes else y[:, 0] * self.scale + self.mean
+        return self.encoder.schema.target.in_units(y, self.mean, self.scale)
 
     def predict(self, table: Any) -> np.ndarray:
         """Predict for a table with the columns of the study.
@@ -97,14 +109,13 @@ class KeptModel:
             table: a path, a DataFrame, or an array as the study was given.
 
         Returns:
-            Shape (rows,): values in target units, or class names.
+            Values in target units, or class names: shape (rows,), or (rows, targets) in the order of `targets`.
 
         Raises:
             BadTable: a column is absent.
         """
         schema = self.encoder.schema
-        outputs = self.outputs(schema.raw(to_frame(table)))
-        return np.array(schema.classes)[outputs.argmax(1)] if schema.classes else outputs
+        return schema.target.named(self.outputs(schema.raw(to_frame(table))))
 
 
 def load_model(folder: str | Path) -> KeptModel:
@@ -125,7 +136,7 @@ def load_model(folder: str | Path) -> KeptModel:
     about = json.loads((folder / "model.json").read_text())
     encoder = Encoder.from_dict(about["preprocessing"])
     shape = stack.Shape(
-        encoder.columns, about["outputs"], about["width"], about["depth"], encoder.schema.task,
+        encoder.columns, about["outputs"], about["width"], about["depth"], encoder.schema.target.loss,
         activation=about.get("activation", "relu"),
     )  # fmt: skip
     state = torch.load(folder / "model.pt", weights_only=True)
@@ -135,4 +146,4 @@ def load_model(folder: str | Path) -> KeptModel:
         weights, biases, best_epoch=0, epochs=0, extended=False, fit_curve=[], stop_curve=[], diverged=False
     )
     network = stack.to_sequential(fitted, shape, about["p_input"], rate_of(about["p_hidden"]))
-    return KeptModel(network, encoder, about["mean"], about["scale"])
+    return KeptModel(network, encoder, np.array(about["mean"]), np.array(about["scale"]))

@@ -11,7 +11,7 @@ def as_targets(y: np.ndarray, classes: int) -> np.ndarray:
     """Write targets as columns whose means are meant: values; the second of two classes; one column a class.
 
     Args:
-        y: shape (rows,), values or class indices.
+        y: shape (rows,), values or class indices; or (rows, targets), values or labels of 0 and 1.
         classes: number of classes, 0 for values.
 
     Returns:
@@ -22,7 +22,7 @@ def as_targets(y: np.ndarray, classes: int) -> np.ndarray:
         [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
     """
     if classes <= 2:
-        return y.astype(float)[:, None]
+        return y.astype(float).reshape(len(y), -1)
     return (y[:, None] == np.arange(classes)).astype(float)
 
 

@@ -1,6 +1,7 @@
 """Plan a study: which trials share a chunk, and how many epochs fit the time that was asked for."""
 
 import time
+from bisect import bisect_right
 from dataclasses import replace
 from itertools import pairwise
 from statistics import median
@@ -8,7 +9,7 @@ from typing import cast
 
 from dropscope import stack
 from dropscope.stack.shape import Activation
-from dropscope.study.chunk import Chunk, Recipe, train
+from dropscope.study.chunk import Chunk, Recipe, final_spectra, train
 from dropscope.study.options import Options
 from dropscope.study.problem import Problem, SeedData
 from dropscope.study.trial import Trial
@@ -22,8 +23,10 @@ TIMED = 5  # epochs
 # On a small table a pass is a few updates: 15 of them would end training on the noise of a high rate, long before it
 # has learned.
 FEWEST_STEPS, PATIENCE, PATIENT_STEPS = 10, 15, 500
-# Share of the remaining time planned for training: spectra, references, the refit and the report need the rest.
-TRAINING_SHARE = 0.6
+# Share of the remaining time planned for training and spectra: references, the refit and the report need the rest.
+PLANNED_SHARE = 0.8
+EXTENSION = 1.3  # epochs trained by a stack in which some models go on beyond the plan, over planned epochs
+CHEAPEST = 13_000  # evaluations of a spectrum that is timed
 
 
 def recipe_of(problem: Problem, options: Options, epochs: int) -> Recipe:
@@ -39,8 +42,8 @@ def recipe_of(problem: Problem, options: Options, epochs: int) -> Recipe:
     """
     columns = problem.reference.columns
     shape = stack.Shape(
-        columns, problem.outputs, options.width, options.depth, problem.schema.task,
-        activation=cast(Activation, options.activation),
+        columns, problem.target.outputs, options.width, options.depth, problem.target.loss,
+        activation=cast(Activation, options.activation), quantile=problem.target.quantile,
     )  # fmt: skip
     blocks = tuple(map(tuple, problem.encoded_blocks())) if len(problem.blocks) > 1 else ()
     # One number of updates for all seeds, whose fit parts differ where groups are cut: that of the first.
@@ -48,6 +51,9 @@ def recipe_of(problem: Problem, options: Options, epochs: int) -> Recipe:
     return Recipe(
         shape=shape,
         optimizer=options.optimizer,
+        momentum=options.momentum,
+        nesterov=options.nesterov,
+        max_norm=options.max_norm,
         weight_decay=options.weight_decay,
         label_smoothing=options.label_smoothing,
         batch_size=options.batch_size,
@@ -100,7 +106,7 @@ def chunks(
         size = min(fits, -(-len(keys) // wanted))
         for part in (tuple(keys[i : i + size]) for i in range(0, len(keys), size)):
             trials = tuple(keyed[key] for key in part)
-            made.append(Chunk(trials, part, data[seed], problem.y, problem.cutter.test, recipe, threads))
+            made.append(Chunk(trials, part, data[seed], problem.scorer, problem.cutter.test, recipe, threads))
     return made
 
 
@@ -115,10 +121,20 @@ def plan_epochs(chunk: Chunk, count: float, seconds: float) -> int:
     Returns:
         A number of epochs from 10 to 500.
     """
-    steps = min(chunk.recipe.steps_per_epoch, 20)
-    brief = replace(chunk.recipe, steps_per_epoch=steps, epochs=1 + TIMED, patience=1 + TIMED)
+    recipe = chunk.recipe
+    steps = min(recipe.steps_per_epoch, 20)
+    brief = replace(recipe, steps_per_epoch=steps, epochs=1 + TIMED, patience=1 + TIMED, budget=CHEAPEST)
+    timed = replace(chunk, recipe=brief)
     ends: list[float] = []
-    train(replace(chunk, recipe=brief), extend=False, on_epoch=lambda *_: ends.append(time.perf_counter()))
+    fitted = train(timed, extend=False, on_epoch=lambda *_: ends.append(time.perf_counter()))
     # The first epoch also pays for what is allocated and started once.
-    per_epoch = median(b - a for a, b in pairwise(ends)) * chunk.recipe.steps_per_epoch / steps
-    return int(min(MOST, max(FEWEST, seconds * TRAINING_SHARE / (per_epoch * count))))
+    per_epoch = median(b - a for a, b in pairwise(ends)) * recipe.steps_per_epoch / steps
+    start = time.perf_counter()
+    final_spectra(timed, fitted)
+    per_evaluation = (time.perf_counter() - start) / CHEAPEST
+
+    def planned(epochs: int) -> float:
+        evaluations = recipe.budget + recipe.curve_budget * (2 * epochs).bit_length()
+        return count * (per_epoch * epochs * EXTENSION + per_evaluation * evaluations)
+
+    return bisect_right(range(MOST + 1), seconds * PLANNED_SHARE, lo=FEWEST + 1, key=planned) - 1

@@ -9,6 +9,7 @@ import numpy as np
 from dropscope.errors import need
 from dropscope.study.level_effects import as_targets, cross_fitted, level_effects
 from dropscope.study.schema import Schema
+from dropscope.study.targets import Target
 from dropscope.study.times import TREND, Clock
 from dropscope.study.words import Words
 
@@ -51,7 +52,7 @@ class Encoder:
             schema: the roles of the columns.
             raw: shape (rows, columns), from `Schema.raw`: the rows to learn from.
             missing: shape (numeric columns,), true where the table has missing values: these get an indicator.
-            y: shape (rows,), values or class indices; needed if the schema encodes categories by target.
+            y: shape (rows,) or (rows, targets), values or class indices; needed if targets encode categories.
 
         Returns:
             The fitted encoder.
@@ -86,7 +87,7 @@ class Encoder:
 
         Args:
             raw: shape (rows, columns), as given to `fit`.
-            y: shape (rows,), as given to `fit`.
+            y: targets, as given to `fit`.
 
         Returns:
             Shape (rows, encoded columns), float32.
@@ -139,9 +140,7 @@ class Encoder:
         """
         schema = self.schema
         kept: dict[str, Any] = {
-            "target": schema.target,
-            "task": schema.task,
-            "classes": list(schema.classes),
+            **schema.target.to_dict(),
             "numeric": [
                 {"name": name, "median": median, "mean": mean, "scale": scale, "indicator": bool(indicator)}
                 for name, median, mean, scale, indicator in zip(
@@ -183,9 +182,7 @@ class Encoder:
         numeric, times, texts = kept["numeric"], kept.get("times", {}), kept.get("texts", {})
         effects = {name: np.array(table, float) for name, table in kept.get("by_target", {}).items()}
         schema = Schema(
-            kept["target"],
-            kept["task"],
-            tuple(kept["classes"]),
+            Target.from_dict(kept),
             tuple(column["name"] for column in numeric),
             {name: tuple(values) for name, values in kept["levels"].items()},
             {name: Clock(**{**one["clock"], "parts": tuple(one["clock"]["parts"])}) for name, one in times.items()},
@@ -227,7 +224,7 @@ def _to_code(schema: Schema, raw: np.ndarray, y: np.ndarray | None) -> Iterator[
         return
     if y is None:
         raise ValueError("`y` must be given, got None: categories of this schema are encoded by target.")
-    targets = as_targets(y, len(schema.classes))
+    targets = as_targets(y, len(schema.target.classes))
     for name in schema.by_target:
         yield name, raw[:, schema.spans[name]][:, 0].astype(int), targets
 

@@ -9,12 +9,15 @@ import numpy as np
 
 from dropscope.errors import BadTable
 from dropscope.study.leak import find_leak
+from dropscope.study.metrics import Scorer
 from dropscope.study.options import METRICS, Options
 from dropscope.study.preprocess import Encoder, correlated_blocks
 from dropscope.study.schema import Schema, understand, with_levels
 from dropscope.study.splits import MOST_ROWS, Cut, Cutter
+from dropscope.study.targets import Target
 from dropscope.study.times import ISO, holds_times, learn_clock, parse_columns
 from dropscope.study.trial import digest
+from dropscope.study.weights import class_weights, read_weights, rows_that_count
 from dropscope.study.words import learn_words
 
 __all__ = ["Problem", "SeedData", "pose"]
@@ -24,21 +27,26 @@ __all__ = ["Problem", "SeedData", "pose"]
 class SeedData:
     """The table as the trials of one seed see it: scaled by the statistics of that seed's fit rows.
 
-    `x` has shape (rows, encoded columns), float32; `y` holds standardised targets (rows, 1) or class indices (rows,);
-    a prediction in target units is `output * scale + mean`.
+    `x` has shape (rows, encoded columns), float32; `y` holds standardised targets or labels (rows, targets), or class
+    indices (rows,); a prediction in target units is `output * scale + mean`, with one number each or one a target.
+    `weights` are what the rows count, None for all alike.
     """
 
     x: np.ndarray
     y: np.ndarray
-    mean: float
-    scale: float
+    mean: Any
+    scale: Any
     cut: Cut
     encoder: Encoder
+    weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A checked table: features as one matrix, the target, the cutter of its rows, and what was noticed on the way."""
+    """A checked table: features as one matrix, targets, the cutter of its rows, and what was noticed on the way.
+
+    `weights` are the sample weights of the rows, None for all alike; `balanced` has all classes count the same as well.
+    """
 
     schema: Schema
     raw: np.ndarray
@@ -46,11 +54,20 @@ class Problem:
     cutter: Cutter
     metric: str
     notes: list[str] = field(default_factory=list)
+    weights: np.ndarray | None = None
+    balanced: bool = False
 
     @property
-    def outputs(self) -> int:
-        """Outputs of a network: 1, or one logit a class."""
-        return max(1, len(self.schema.classes))
+    def target(self) -> Target:
+        """What is predicted."""
+        return self.schema.target
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """What scores outputs."""
+        rest = self.cutter.rest
+        _, units = self.target.scaling(self.y[rest], None if self.weights is None else self.weights[rest])
+        return Scorer(self.target, self.y, np.atleast_1d(units))
 
     @cached_property
     def missing(self) -> np.ndarray:
@@ -83,6 +100,7 @@ class Problem:
         cutter = self.cutter
         cuts = [cutter.units[rows], rows, *([] if cutter.given is None else [cutter.given[rows]])]
         cuts += [cutter.test] if cutter.samples else []
+        cuts += [] if self.weights is None else [self.weights[rows]]
         for array in (self.raw[rows], self.y[rows], *cuts):
             sha.update(np.ascontiguousarray(array).tobytes())
         return sha.hexdigest()
@@ -128,18 +146,20 @@ class Problem:
         x = encoder.transform(self.raw)
         if self.schema.by_target:
             x[cut.fit] = encoder.transform_fitted(self.raw[cut.fit], self.y[cut.fit])
-        if self.schema.task == "classification":
-            return SeedData(x, self.y, 0.0, 1.0, cut, encoder)
-        mean, scale = float(self.y[cut.fit].mean()), float(self.y[cut.fit].std()) or 1.0
-        return SeedData(x, ((self.y - mean) / scale).astype(np.float32)[:, None], mean, scale, cut, encoder)
+        weights = self.weights
+        if self.balanced:
+            by_class = class_weights(self.y, weights, cut.fit)
+            weights = by_class if weights is None else weights * by_class
+        mean, scale = self.target.scaling(self.y[cut.fit], None if weights is None else weights[cut.fit])
+        return SeedData(x, self.target.learned(self.y, mean, scale), mean, scale, cut, encoder, weights)
 
 
-def pose(frame: Any, target: str, options: Options) -> Problem:
+def pose(frame: Any, target: str | tuple[str, ...], options: Options) -> Problem:
     """Check a table and make it ready.
 
     Args:
         frame: a polars DataFrame.
-        target: the name of its target column.
+        target: the name of its target column, or several.
         options: the study's options.
 
     Returns:
@@ -148,18 +168,23 @@ def pose(frame: Any, target: str, options: Options) -> Problem:
     Raises:
         BadTable: the table cannot be studied as it is.
     """
+    targets = (target,) if isinstance(target, str) else target
     said: list[str] = []
-    aside = {target, *options.drop, *options.categorical, options.group_column, options.split_column}
+    frame = rows_that_count(frame, options.weight_column, said)
+    cutters = (options.group_column, options.split_column, options.weight_column)
+    aside = {*targets, *options.drop, *options.categorical, *cutters}
     frame, forms = parse_columns(frame, [name for name in frame.columns if name not in aside], said)
-    schema, notes = understand(frame, target, options)
+    schema, notes = understand(frame, targets, options)
     notes += said
-    metric = options.metric or METRICS[schema.task][0]
-    if metric not in METRICS[schema.task]:
-        raise BadTable(f"`metric` must be one of {', '.join(METRICS[schema.task])} for {schema.task}, got {metric}.")
-    y = schema.labels(frame)
+    metrics = METRICS["quantile" if options.quantile is not None else schema.task]
+    metric = options.metric or metrics[0]
+    if metric not in metrics:
+        raise BadTable(f"`metric` must be one of {', '.join(metrics)} for {schema.task}, got {metric}.")
+    y = schema.target.read(frame)
+    weights = read_weights(frame, options.weight_column)
     keys = {name: _codes(frame, getattr(options, f"{name}_column"), name) for name in ("group", "time", "split")}
     cutter = Cutter(
-        frame.height, options, classes=y if schema.classes else None,
+        frame.height, options, classes=y if schema.target.classes else None,
         groups=keys["group"], times=keys["time"], given=keys["split"],
     )  # fmt: skip
     if cutter.samples:
@@ -170,7 +195,7 @@ def pose(frame: Any, target: str, options: Options) -> Problem:
         _refuse_leak(schema, raw, y, cutter.rest)
     if all(key is None for key in keys.values()):
         notes += _order_notes(frame, schema, raw, y)
-    return Problem(schema, raw, y, cutter, metric, notes)
+    return Problem(schema, raw, y, cutter, metric, notes, weights, options.class_weight is not None)
 
 
 def _learn(schema: Schema, frame: Any, cutter: Cutter, forms: dict[str, str], notes: list[str]) -> Schema:
@@ -207,13 +232,15 @@ def _codes(frame: Any, name: str | None, use: str) -> np.ndarray | None:
 def _refuse_leak(schema: Schema, raw: np.ndarray, y: np.ndarray, rows: np.ndarray) -> None:
     rows = rows[:: -(-len(rows) // MOST_ROWS)]
     numeric = raw[rows, : len(schema.numeric)]
-    leak = find_leak(numeric, list(schema.numeric), y[rows].astype(float)) if schema.numeric else None
-    if leak:
-        columns = ", ".join(f"`{name}`" for name in leak)
-        raise BadTable(
-            f"the target can be computed from {columns} (R² > .9999): leave out what is not known when predicting "
-            f"(`--drop {leak[0]}`), or pass `--allow-leak`."
-        )
+    for name, values in zip(schema.target.names, y[rows].reshape(len(rows), -1).T, strict=True):
+        leak = find_leak(numeric, list(schema.numeric), values.astype(float)) if schema.numeric else None
+        if leak:
+            target = f"the target `{name}`" if schema.target.several else "the target"
+            columns = ", ".join(f"`{name}`" for name in leak)
+            raise BadTable(
+                f"{target} can be computed from {columns} (R² > .9999): leave out what is not known when predicting "
+                f"(`--drop {leak[0]}`), or pass `--allow-leak`."
+            )
 
 
 def _order_notes(frame: Any, schema: Schema, raw: np.ndarray, y: np.ndarray) -> list[str]:
@@ -227,8 +254,8 @@ def _order_notes(frame: Any, schema: Schema, raw: np.ndarray, y: np.ndarray) -> 
         is_sorted = (steps >= 0).all() or (steps <= 0).all()
         if is_sorted and len(np.unique(raw[:, j])) > len(raw) / 10:
             return [f"rows are sorted by `{name}`; {advice}"]
-    centred = y - y.mean()
-    echo = float((centred[1:] * centred[:-1]).mean() / np.square(centred).mean())
+    centred = y - y.mean(0)
+    echo = float(((centred[1:] * centred[:-1]).mean(0) / np.square(centred).mean(0)).max())
     if echo > max(0.3, 5 / len(y) ** 0.5):
         return [f"neighbouring rows have alike targets (correlation {echo:.2f}: sorted or a time series); {advice}"]
     return []

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dropscope.study.rates import HiddenRate, Rates, largest, rate_of
+from dropscope.study.rates import HiddenRate, Rates, place_of, rate_of
 
 __all__ = ["Advice", "Arm", "StudyResult", "arms_of"]
 
@@ -44,10 +44,8 @@ class Arm:
 
     @property
     def place(self) -> str:
-        """Where it drops: none, input, hidden or both."""
-        return {(0, 0): "none", (1, 0): "input", (0, 1): "hidden"}.get(
-            (self.p_input > 0, largest(self.p_hidden) > 0), "both"
-        )
+        """Where it drops: none, input, hidden, both, first or last."""
+        return place_of(self.rates)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +71,10 @@ class Advice:
 
 @dataclass(frozen=True, eq=False)
 class StudyResult:
-    """A finished study: its configuration, trials, arms, reference lines, advice and files."""
+    """A finished study: its configuration, trials, arms, reference lines, advice and files.
+
+    `target` names the target columns in one text, `targets` one by one.
+    """
 
     name: str
     target: str
@@ -95,6 +96,7 @@ class StudyResult:
     versions: dict[str, str] = field(default_factory=dict)
     files: tuple[str, ...] = ()
     seconds: float = 0.0
+    targets: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Everything but the trials, as plain data: what `dropscope study --json` prints.
@@ -134,6 +136,7 @@ class StudyResult:
             kept["advice"] = Advice(**{**advice, "p_hidden": rate_of(advice["p_hidden"]), "excluded": excluded})
         for name in ("notes", "features", "classes", "trials", "references", "files"):
             kept[name] = tuple(kept[name])
+        kept["targets"] = tuple(kept.get("targets", (kept["target"],)))
         kept["blocks"] = tuple(map(tuple, kept["blocks"]))
         return cls(**kept)
 

@@ -18,6 +18,7 @@ from dropscope.study.executors import finished
 from dropscope.study.halving import run_halved
 from dropscope.study.keeping import refit
 from dropscope.study.options import Options
+from dropscope.study.pilot import PILOT_SEEDS, pilot, pilot_chunks, pilot_rates
 from dropscope.study.plan import DEFAULT_SECONDS, STACK_BYTES, chunks, plan_epochs, recipe_of
 from dropscope.study.problem import Problem, SeedData, pose
 from dropscope.study.references import references
@@ -25,13 +26,15 @@ from dropscope.study.result import StudyResult, arms_of
 from dropscope.study.store import Store
 from dropscope.study.table import as_frame
 from dropscope.study.trial import NUMERICS, Trial, digest, trials
+from dropscope.study.weights import attach_weights
 
 __all__ = ["Progress", "run"]
 
 # Which trials there are, not what one of them is: a store may grow by these.
-GRID = {"p_input", "p_hidden", "pair", "profile", "seeds", "lr"}
+GRID = {"p_input", "p_hidden", "pair", "profile", "places", "seeds", "lr"}
 # Options that older stores do not know: at these values they say nothing, and a study keeps its numbers.
-LATER = {"halving": False, "activation": "relu", "label_smoothing": 0.0}
+LATER = {"halving": False, "activation": "relu", "label_smoothing": 0.0, "places": ("input", "hidden", "both"),
+         "momentum": 0.9, "nesterov": False, "max_norm": None, "quantile": None, "class_weight": None}  # fmt: skip
 
 
 class Progress:
@@ -61,6 +64,7 @@ def run(
     workers: int = 1,
     executor: Executor | None = None,
     progress: Progress | None = None,
+    weights: Any = None,
     **options: Any,
 ) -> StudyResult:
     """Study how much dropout a table and a network should have.
@@ -71,7 +75,8 @@ def run(
 
     Args:
         table: a path, a polars or pandas DataFrame, or an array of shape (rows, columns).
-        target: the name of the target column, or an array of shape (rows,).
+        target: the name of the target column, or an array of shape (rows,); several names, or shape (rows, targets),
+            for several numbers or labels of two values.
         out: folder for the store, the refitted model and the result; None keeps nothing on disk.
         name: what the study is called in reports.
         source: where the data come from, for the report.
@@ -80,6 +85,7 @@ def run(
         executor: any `concurrent.futures.Executor`, used instead of processes of our own; `workers` then says how many
             tasks it runs at once.
         progress: told of every step.
+        weights: what each row counts (rows,), where no `weight_column` of the table holds it.
         options: fields of `Options`.
 
     Returns:
@@ -102,7 +108,7 @@ def run(
         with TemporaryDirectory() as folder:
             result = run(
                 table, target, out=folder, name=name, source=source, workers=workers, executor=executor,
-                progress=progress, **options,
+                progress=progress, weights=weights, **options,
             )  # fmt: skip
         return replace(result, files=())
 
@@ -110,10 +116,9 @@ def run(
     progress = progress or Progress()
     asked = Options.of(**options)
     _check_resources(asked, workers)
-    frame, target = as_frame(table, target)
-    problem = pose(frame, target, asked)
-    if asked.label_smoothing and problem.schema.task == "regression":
-        raise ValueError("`label_smoothing` needs labels: leave it out for regression.")
+    frame, targets = as_frame(table, target)
+    frame, asked = attach_weights(frame, weights, asked)
+    problem = pose(frame, targets, asked)
     progress.posed(problem)
     job = _Job(problem, asked, [problem.seed_data(seed) for seed in range(asked.seeds)], workers)
     with Store(Path(out), job.config, fresh=fresh) as store:
@@ -123,6 +128,8 @@ def run(
             epochs = job.plan((asked.max_seconds or DEFAULT_SECONDS) - (time.perf_counter() - start))
         if store.epochs is None:
             store.plan(epochs)
+        if asked.lr is None:
+            job = _piloted(job, store, epochs)
         records = _train(job, store, epochs, executor, progress)
         result = _result(job, records, epochs, name=name, source=source)
         kept, files = refit(result, problem, job.recipe(epochs), Path(out))
@@ -145,7 +152,9 @@ class _Job:
     @property
     def common(self) -> dict[str, Any]:
         """Everything that decides the numbers of a trial that trains to its end, beside the fields of the trial."""
-        options = {name: value for name, value in asdict(self.options).items() if name not in {*GRID, "halving"}}
+        # The weights are part of the data, whatever their column is called.
+        aside = {*GRID, "halving", "weight_column"}
+        options = {name: value for name, value in asdict(self.options).items() if name not in aside}
         told = {name: value for name, value in options.items() if name not in LATER or value != LATER[name]}
         return {**told, "data": self.problem.fingerprint, "numerics": NUMERICS, "torch": torch.__version__}
 
@@ -153,7 +162,13 @@ class _Job:
     def config(self) -> dict[str, Any]:
         """What a store belongs to; with halving, which trials leave depends on all that there are."""
         options = asdict(self.options)
-        return {**self.common, **{name: options[name] for name in (*GRID, "halving") if options["halving"]}}
+        grid = (*GRID, "halving") if options["halving"] else ()
+        return {**self.common, **{name: options[name] for name in grid if options[name] != LATER.get(name)}}
+
+    @property
+    def lr(self) -> tuple[float, ...]:
+        """The learning rates; before a pilot has chosen one, any stands for it."""
+        return self.options.lr or pilot_rates(self.options.optimizer)[:1]
 
     def recipe(self, epochs: int) -> Recipe:
         return recipe_of(self.problem, self.options, epochs)
@@ -162,7 +177,7 @@ class _Job:
         # Not the digest of the whole table: test rows must not choose a trial's masks.
         study = digest({"config": {**self.common, "data": self.problem.seen}, "epochs": epochs})
         options = self.options
-        return {trial.key(study): trial for trial in trials(options.arms(), options.lr, options.seeds)}
+        return {trial.key(study): trial for trial in trials(options.arms(), self.lr, options.seeds)}
 
     def chunks(self, keyed: dict[str, Trial], epochs: int) -> list[Chunk]:
         threads = None if self.workers == 1 else max(1, (os.cpu_count() or 1) // self.workers)
@@ -181,7 +196,11 @@ class _Job:
 
     def plan(self, seconds: float) -> int:
         every = self.chunks(self.keyed(1), 1)
-        return plan_epochs(every[0], len(every) / self.workers, seconds)
+        count = len(every) / self.workers
+        if self.options.lr is None:
+            networks = PILOT_SEEDS * len(pilot_rates(self.options.optimizer))
+            count += networks / len(every[0].trials)
+        return plan_epochs(every[0], count, seconds)
 
 
 def _check_resources(options: Options, workers: int) -> None:
@@ -189,6 +208,20 @@ def _check_resources(options: Options, workers: int) -> None:
         raise ValueError(f"`workers` must be a whole number of at least 1, got {workers!r}.")
     if options.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("`device` must be available, got 'cuda' where torch sees no GPU: use `cpu`.")
+
+
+def _piloted(job: _Job, store: Store, epochs: int) -> _Job:
+    """The same study at the learning rate of its pilot, which is flown unless the store knows how it ended."""
+    lr = store.lr
+    if lr is None:
+        by_seed = {chunk.trials[0].seed: chunk for chunk in job.chunks(job.keyed(epochs), epochs)}
+        lr = pilot(pilot_chunks(list(by_seed.values())))
+        store.pilot(lr)
+    tried = ", ".join(f"{one:g}" for one in pilot_rates(job.options.optimizer))
+    job.problem.notes.append(
+        f"the learning rate {lr:g} was chosen among {tried} by a pilot: networks without dropout, on stop rows."
+    )
+    return replace(job, options=replace(job.options, lr=(lr,)))
 
 
 def _train(job: _Job, store: Store, epochs: int, executor: Executor | None, progress: Progress) -> list[dict[str, Any]]:
@@ -212,15 +245,16 @@ def _result(job: _Job, records: list[dict[str, Any]], epochs: int, *, name: str,
     rows = {"all": len(problem.y), "fit": len(cut.fit), "stop": len(cut.stop), "select": len(cut.select)}
     result = StudyResult(
         name=name,
-        target=problem.schema.target,
-        task=problem.schema.task,
+        target=problem.target.title,
+        targets=problem.target.names,
+        task=problem.target.task,
         metric=problem.metric,
         options=asdict(job.options),
         source=source,
         notes=tuple(problem.notes),
         rows={**rows, "test": len(cutter.test)},
         features=problem.schema.features,
-        classes=problem.schema.classes,
+        classes=problem.target.classes,
         blocks=tuple(map(tuple, problem.block_names())),
         epochs=epochs,
         trials=tuple(records),

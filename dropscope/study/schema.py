@@ -4,13 +4,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from dropscope.errors import BadTable, closest, need
 from dropscope.study.options import Options
 from dropscope.study.roles import sort_columns
+from dropscope.study.target_roles import understand_target
+from dropscope.study.targets import Target
 from dropscope.study.times import Clock, holds_times
 from dropscope.study.words import Words
 
@@ -18,7 +20,8 @@ __all__ = ["MAX_ONE_HOT", "Schema", "understand", "with_levels"]
 
 MIN_ROWS = 50
 MAX_ONE_HOT = 512
-Task = Literal["regression", "classification"]
+FEWEST_LEVELS = 2  # that any category keeps
+SHOWN = 5  # names in a note
 MISSING, OTHER = "(missing)", "(other)"
 UNLEARNED = Words(np.zeros(0), np.zeros((0, 0)))
 
@@ -31,14 +34,17 @@ class Schema:
     and not one-hot.
     """
 
-    target: str
-    task: Task
-    classes: tuple[str, ...]
+    target: Target
     numeric: tuple[str, ...]
     levels: dict[str, tuple[str, ...]]
     times: Mapping[str, Clock] = field(default_factory=dict)
     texts: Mapping[str, Words] = field(default_factory=dict)
     by_target: tuple[str, ...] = ()
+
+    @property
+    def task(self) -> str:
+        """Regression or classification."""
+        return self.target.task
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -86,27 +92,13 @@ class Schema:
         columns += [words.read(frame[name]) for name, words in self.texts.items()]
         return np.column_stack(columns)
 
-    def labels(self, frame: Any) -> np.ndarray:
-        """Read the target: float64 values, or int64 class indices.
 
-        Args:
-            frame: a polars DataFrame with the target.
-
-        Returns:
-            Shape (rows,).
-        """
-        if self.task == "regression":
-            return frame[self.target].cast(need("polars", "study").Float64).to_numpy()
-        index = {label: code for code, label in enumerate(self.classes)}
-        return np.array([index[label] for label in _as_text(frame[self.target])])
-
-
-def understand(frame: Any, target: str, options: Options) -> tuple[Schema, list[str]]:
+def understand(frame: Any, targets: tuple[str, ...], options: Options) -> tuple[Schema, list[str]]:
     """Decide the role of every column, and refuse what cannot be studied.
 
     Args:
         frame: a polars DataFrame.
-        target: the name of the target column.
+        targets: the names of the target columns.
         options: the study's options.
 
     Returns:
@@ -116,24 +108,21 @@ def understand(frame: Any, target: str, options: Options) -> tuple[Schema, list[
         BadTable: the table or its target cannot be studied; the message says what to change.
     """
     notes: list[str] = []
-    for name in (*options.drop, *options.categorical, *_cutters(options)):
+    for name in (*options.drop, *options.categorical, *_aside(options)):
         if name not in frame.columns:
             raise BadTable(f"`{name}` must be a column of the table: {closest(name, frame.columns)}")
-        if name == target:
-            raise BadTable(f"`{name}` is the target: it cannot be dropped, be a category or cut the rows.")
+        if name in targets:
+            raise BadTable(f"`{name}` is the target: it cannot be dropped, be a category, or cut or weigh the rows.")
     if frame.height < MIN_ROWS:
         raise BadTable(f"a study needs at least {MIN_ROWS} rows, got {frame.height}.")
-    task, classes = _target(frame, target, options, notes)
-    aside = {target, *options.drop, *_cutters(options)}
+    target = understand_target(frame, targets, options, notes)
+    aside = {*targets, *options.drop, *_aside(options)}
     if options.time_column and holds_times(frame[options.time_column]):
         aside.remove(options.time_column)  # it cuts the rows, and still says what hour and weekday it was
     names = [name for name in frame.columns if name not in aside]
     roles = sort_columns(frame, names, options.categorical, notes)
-    categories = roles.categorical[: MAX_ONE_HOT // 2]
-    if len(categories) < len(roles.categorical):
-        notes.append(f"{len(roles.categorical)} categorical columns were capped at the first {len(categories)}.")
     schema = Schema(
-        target, task, classes, tuple(roles.numeric), dict.fromkeys(categories, ()),
+        target, tuple(roles.numeric), dict.fromkeys(roles.categorical, ()),
         dict.fromkeys(roles.times, Clock()), dict.fromkeys(roles.texts, UNLEARNED),
     )  # fmt: skip
     if not schema.features:
@@ -141,39 +130,10 @@ def understand(frame: Any, target: str, options: Options) -> tuple[Schema, list[
     return schema, notes
 
 
-def _cutters(options: Options) -> list[str]:
-    return [name for name in (options.split_column, options.group_column, options.time_column) if name]
-
-
-def _target(frame: Any, target: str, options: Options, notes: list[str]) -> tuple[Task, tuple[str, ...]]:
-    column = frame[target]
-    missing = column.null_count() + (column.is_nan().sum() if column.dtype.is_float() else 0)
-    if missing:
-        raise BadTable(
-            f"`target` must have a value in every row, got {missing} missing in `{target}`: remove those rows."
-        )
-    distinct = column.n_unique()
-    if distinct < 2:
-        raise BadTable(f"`target` must vary, got the same value in every row of `{target}`.")
-    few = column.dtype.is_integer() and distinct <= 10
-    numeric = column.dtype.is_numeric() and not few
-    task: Task = (
-        "regression" if options.task == "regression" or (options.task == "auto" and numeric) else "classification"
-    )
-    if options.task == "auto":
-        notes.append(f"`{target}` is read as a {task} target ({distinct} distinct values); `--task` changes it.")
-    if task == "regression":
-        if not column.dtype.is_numeric():
-            raise BadTable(f"a regression target must be numbers, got {column.dtype} in `{target}`.")
-        if column.dtype.is_float() and not column.is_finite().all():
-            raise BadTable(f"`{target}` must be finite, got an infinite value: remove those rows.")
-        return task, ()
-    values, counts = np.unique(np.array(_as_text(column)), return_counts=True)
-    if len(values) > 100:
-        raise BadTable(f"a classification target may have 100 classes, got {len(values)}: use `--task regression`?")
-    if counts.min() < 2:
-        raise BadTable(f"every class needs two rows or more, got one row of `{values[counts.argmin()]}`: remove it.")
-    return task, tuple(str(value) for value in values)
+def _aside(options: Options) -> list[str]:
+    """Columns that cut or weigh the rows."""
+    columns = (options.split_column, options.group_column, options.time_column, options.weight_column)
+    return [name for name in columns if name]
 
 
 def with_levels(schema: Schema, frame: Any, notes: list[str], *, by_target: bool = False) -> Schema:
@@ -195,25 +155,35 @@ def with_levels(schema: Schema, frame: Any, notes: list[str], *, by_target: bool
     ranked = {name: _most_frequent_first(counts) for name, counts in counted.items()}
     if by_target:
         encoded = _too_many(ranked)
+        if encoded:
+            notes.append(_said_of({name: len(ranked[name]) for name in encoded}))
         for name in encoded:
-            notes.append(
-                f"`{name}` has {len(ranked[name])} levels, too many for one-hot columns: networks see how far the "
-                "target of each lies from the mean on other rows to fit."
-            )
             ranked[name] = [level for level in ranked[name] if counted[name][level] > 1]
         return replace(schema, levels={name: tuple(levels) for name, levels in ranked.items()}, by_target=encoded)
     total = sum(map(len, ranked.values()))
     cap = max(map(len, ranked.values()), default=0)
-    while sum(min(len(levels), cap) for levels in ranked.values()) > MAX_ONE_HOT:
+    while cap > FEWEST_LEVELS and sum(min(len(levels), cap) for levels in ranked.values()) > MAX_ONE_HOT:
         cap -= 1
-    if total > MAX_ONE_HOT:
-        notes.append(f"{total} one-hot columns were capped at {MAX_ONE_HOT}: rare levels became `{OTHER}`.")
+    kept = sum(min(len(levels), cap) for levels in ranked.values())
+    if kept < total:
+        notes.append(f"{total} one-hot columns were capped at {kept}: rare levels became `{OTHER}`.")
     return replace(
         schema,
         levels={
             name: tuple(levels) if len(levels) <= cap else (*levels[: cap - 1], OTHER)
             for name, levels in ranked.items()
         },
+    )
+
+
+def _said_of(levels: dict[str, int]) -> str:
+    """Say of some categories, by their numbers of levels, that their targets encode them."""
+    shown = ", ".join(f"`{name}`" for name in list(levels)[:SHOWN])
+    more = f" and {len(levels) - SHOWN} more" if len(levels) > SHOWN else ""
+    have = f"has {next(iter(levels.values()))}" if len(levels) == 1 else f"have {sum(levels.values())}"
+    return (
+        f"{shown}{more} {have} levels, too many for one-hot columns: networks see how far the target of each lies from "
+        "the mean on other rows to fit."
     )
 
 

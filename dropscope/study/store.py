@@ -14,9 +14,9 @@ __all__ = ["Store"]
 class Store:
     """Finished trials of one study in one folder, used by one process at a time.
 
-    The file `trials.jsonl` starts with the configuration of the study; then one line for the planned number of epochs
-    and one for each finished trial. Lines are appended and flushed to disk, never rewritten; a last line that a crash
-    cut short is removed when the store is opened (and said in `notes`).
+    The file `trials.jsonl` starts with the configuration of the study; then one line for the planned number of epochs,
+    one for the learning rate where a pilot chose it, and one for each finished trial. Lines are appended and flushed to
+    disk, never rewritten; a last line that a crash cut short is removed when the store is opened (and said in `notes`).
 
     Args:
         folder: where the store lives; made if missing.
@@ -33,6 +33,7 @@ class Store:
         self.notes: list[str] = []
         self.records: dict[str, dict[str, Any]] = {}
         self.epochs: int | None = None
+        self.lr: float | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = (folder / "lock").open("w")
@@ -67,6 +68,15 @@ class Store:
         self.epochs = epochs
         self._append([{"kind": "plan", "epochs": epochs}])
 
+    def pilot(self, lr: float) -> None:
+        """Keep the learning rate of the pilot, so that a resumed study need not fly another.
+
+        Args:
+            lr: the learning rate.
+        """
+        self.lr = lr
+        self._append([{"kind": "pilot", "lr": lr}])
+
     def add(self, records: list[dict[str, Any]]) -> None:
         """Append finished trials and flush them to disk.
 
@@ -90,6 +100,8 @@ class Store:
             kind = line.pop("kind", None)
             if kind == "plan":
                 self.epochs = line["epochs"]
+            elif kind == "pilot":
+                self.lr = line["lr"]
             else:
                 self.records[line["key"]] = line
         self._file = self.path.open("ab")

@@ -52,35 +52,68 @@ def _split_sheet(path: Path) -> tuple[Path, str | None]:
     return (path.with_name(f"{name}.xlsx"), sheet) if colon else (path, None)
 
 
-def as_frame(table: Any, target: Any) -> tuple[Any, str]:
-    """Make one polars DataFrame and a target name of whatever a user has.
+def as_frame(table: Any, target: Any) -> tuple[Any, tuple[str, ...]]:
+    """Make one polars DataFrame and the names of its target columns of whatever a user has.
 
     Args:
         table: a path, a polars or pandas DataFrame, or a two-dimensional array of features.
-        target: the name of the target column, or an array with one value a row.
+        target: the name of the target column, or several in a list or separated by commas; or an array with one value
+            a row, or shape (rows, targets).
 
     Returns:
-        The frame, target included, and the name of the target column.
+        The frame, targets included, and the names of the target columns.
 
     Raises:
-        BadTable: the target is unknown or of another length, or the table is of an unknown kind.
+        BadTable: a target is unknown or of another length, or the table is of an unknown kind.
 
     Example:
-        >>> frame, target = as_frame(np.eye(3), np.arange(3.0))
-        >>> frame.columns, target
-        (['x0', 'x1', 'x2', 'target'], 'target')
+        >>> frame, targets = as_frame(np.eye(3), np.arange(3.0))
+        >>> frame.columns, targets
+        (['x0', 'x1', 'x2', 'target'], ('target',))
     """
     polars = need("polars", "study")
     frame = to_frame(table)
-    if isinstance(target, str):
-        if target not in frame.columns:
-            raise BadTable(f"`target` must be a column of the table, got `{target}`: {closest(target, frame.columns)}")
-        return frame, target
+    names = _target_names(frame, target)
+    if names:
+        return frame, names
+
+    columns = _target_columns(target)
+    rows = len(next(iter(columns.values()), ()))
+    if rows != frame.height:
+        raise BadTable(f"`target` must have one value for each of {frame.height} rows, got {rows}.")
+    columns = {f"_{name}" if name in frame.columns else name: values for name, values in columns.items()}
+    return frame.with_columns([polars.Series(name, values) for name, values in columns.items()]), tuple(columns)
+
+
+def _target_names(frame: Any, target: Any) -> tuple[str, ...]:
+    """Read names of columns; none where the target is an array of values."""
+    given = [target] if isinstance(target, str) else target
+    if not isinstance(given, list | tuple) or not all(isinstance(text, str) for text in given):
+        return ()
+    if given is target and len(given) == frame.height:
+        return ()  # the values of a target of classes
+    columns = frame.columns
+    names = [part for text in given for part in ([text] if text in columns else map(str.strip, text.split(",")))]
+    for name in names:
+        if name not in columns:
+            raise BadTable(f"`target` must be a column of the table, got `{name}`: {closest(name, columns)}")
+        if names.count(name) > 1:
+            raise BadTable(f"`target` must name a column once, got `{name}` {names.count(name)} times.")
+    return tuple(names)
+
+
+def _target_columns(target: Any) -> dict[str, list[Any]]:
+    """Name the columns of an array of targets."""
+    if type(target).__module__.partition(".")[0] in ("pandas", "polars") and hasattr(target, "columns"):
+        frame = to_frame(target)
+        return {name: frame[name].to_list() for name in frame.columns}
     values = target.tolist() if hasattr(target, "tolist") else list(target)
-    if len(values) != frame.height:
-        raise BadTable(f"`target` must have one value for each of {frame.height} rows, got {len(values)}.")
-    name = "target" if "target" not in frame.columns else "_target"
-    return frame.with_columns(polars.Series(name, values)), name
+    if np.ndim(target) < 2:
+        return {"target": values}
+    array = np.asarray(target)
+    if array.ndim != 2 or not array.shape[1]:
+        raise BadTable(f"`target` must be of shape (rows,) or (rows, targets), got {array.shape}.")
+    return {f"target{j}" if array.shape[1] > 1 else "target": array[:, j].tolist() for j in range(array.shape[1])}
 
 
 def to_frame(table: Any) -> Any:

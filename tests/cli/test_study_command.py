@@ -126,8 +126,8 @@ def test_bundled_options_give_way_to_the_users(monkeypatch):
     from dropscope.cli.study_command import _resolve
 
     monkeypatch.chdir("/")
-    _, target, options, _, _ = _resolve("bikeshare", "casual", {"time_column": "day", "drop": ("hum",)})
-    assert target == "casual"
+    _, target, options, _, _ = _resolve("bikeshare", ["casual"], {"time_column": "day", "drop": ("hum",)})
+    assert target == ("casual",)
     assert options["drop"] == ("registered", "hum")
     assert "group_column" not in options
 

@@ -11,6 +11,7 @@ from zoo import FLAT, mlp, rows
 
 from dropscope import ensemble
 from dropscope.ensemble.progress import Progress
+from dropscope.errors import NoDropoutFound
 
 
 def seeded():
@@ -127,16 +128,57 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("options", "why"),
         [
-            ({"n_samples": 1}, "`n_samples` must be at least 2, got 1"),
-            ({"batch_size": 0}, "`batch_size` must be at least 1"),
+            ({"n_samples": 1}, "`n_samples` must be a whole number of at least 2, got 1"),
+            ({"n_samples": 2.5}, "`n_samples` must be a whole number of at least 2, got 2.5"),
+            ({"n_samples": "10"}, "`n_samples` must be a whole number of at least 2, got '10'"),
+            ({"batch_size": 0}, "`batch_size` must be a whole number of at least 1"),
+            ({"batch_size": "4"}, "`batch_size` must be a whole number of at least 1 or None, got '4'"),
             ({"memory": 0}, "`memory` must be a positive number"),
+            ({"memory": "1GB"}, "`memory` must be a positive number of bytes, got '1GB'"),
             ({"masks": "own"}, "`masks` must be a way to draw, got 'own'"),
             ({"transform": "log"}, "`transform` must be None, 'softmax', 'sigmoid'"),
+            ({"output": 0}, "`output` must be None for a model that gives one tensor, got 0"),
+            ({"output": "logits"}, "`output` must be None for a model that gives one tensor, got 'logits'"),
         ],
     )
     def test_arguments_are_checked(self, options, why):
         with pytest.raises(ValueError, match=why):
             ensemble.predict(mlp(nn.Dropout(0.5)), FLAT, **options)
+
+    @pytest.mark.parametrize("output", ["probs", 7])
+    def test_an_output_that_is_not_there_is_named(self, output):
+        model = nn.LSTM(4, 5, 2, dropout=0.5)
+        with pytest.raises(ValueError, match=f"one of what the model gives, a tuple, got {output!r}"):
+            ensemble.predict(model, torch.randn(3, 2, 4), 3, output=output)
+
+    def test_a_softmax_of_one_logit_says_nothing(self):
+        model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+        with pytest.raises(ValueError, match="needs two classes or more, got one: use 'sigmoid'"):
+            ensemble.predict(model, FLAT, transform="softmax")
+
+    @pytest.mark.parametrize(
+        ("model", "said"), [(None, "NoneType"), (FLAT, "tensor of shape"), (nn.Linear, "class Linear instead")]
+    )
+    def test_a_model_is_a_module(self, model, said):
+        for run in (ensemble.predict, ensemble.exact, ensemble.weight_scaling):
+            with pytest.raises(TypeError, match=f"`model` must be a torch.nn.Module, got .*{said}"):
+                run(model, FLAT)
+
+    @pytest.mark.parametrize(
+        ("x", "said"),
+        [(FLAT.numpy(), "numpy array"), (torch.tensor(1.0), r"tensor of shape \(\)"), ("rows", "got str")],
+    )
+    def test_what_has_no_rows_is_named(self, x, said):
+        with pytest.raises(TypeError, match=f"`x` must be a tensor with rows, .*{said}"):
+            ensemble.predict(mlp(nn.Dropout(0.5)), x)
+
+    def test_a_generator_is_no_seed(self):
+        with pytest.raises(TypeError, match=r"`generator` must be None or a torch\.Generator, got int"):
+            ensemble.predict(mlp(nn.Dropout(0.5)), FLAT, generator=0)
+
+    def test_where_all_is_dropped_nothing_is_drawn(self):
+        with pytest.raises(NoDropoutFound, match=r"none that drew a mask.*\(p=1\)"):
+            ensemble.predict(nn.Sequential(nn.Linear(4, 3), nn.Dropout(1.0)), FLAT)
 
     def test_there_must_be_rows(self):
         model = mlp(nn.Dropout(0.5), nn.Tanh())

@@ -76,7 +76,9 @@ class TestNumbers:
 
     def test_are_plain_numbers_and_words(self, generator):
         found = reliability(*drawn(50, generator=generator), bins=20)
-        assert json.loads(json.dumps(found.to_dict()))["n_rows"] == 50
+        plain = json.loads(json.dumps(found.to_dict()))
+        assert plain["n_rows"] == 50
+        assert plain["bins"]["count"] == found.bins.count.tolist()
         assert "if every confidence were true" in str(found)
         assert (found.bins.count.sum(), len(found.bins.edges)) == (50, 21)
 
@@ -170,5 +172,14 @@ def test_bad_input_is_named(probabilities, labels, said):
 def test_bad_options_are_named():
     with pytest.raises(ValueError, match="at least 1"):
         reliability([[0.5, 0.5]], [0], bins=0)
-    with pytest.raises(ValueError, match="`of_class` must be from 0 to 1"):
-        reliability([[0.5, 0.5]], [0], of_class=2)
+    with pytest.raises(ValueError, match=r"whole numbers of at least 1, got 2\.5"):
+        reliability([[0.5, 0.5]], [0], bins=2.5)
+    for of_class in (2, "cat"):
+        with pytest.raises(ValueError, match="`of_class` must be a class number from 0 to 1"):
+            reliability([[0.5, 0.5]], [0], of_class=of_class)
+
+
+def test_one_hot_labels_are_not_taken_for_rows_of_their_own():
+    for probabilities in ([[0.5, 0.5], [0.2, 0.8]], [[[0.5, 0.5]], [[0.2, 0.8]]]):
+        with pytest.raises(ValueError, match=r"got one-hot rows: give labels\.argmax\(-1\)"):
+            reliability(torch.tensor(probabilities), torch.tensor([[1, 0], [0, 1]]))

@@ -59,7 +59,10 @@ class TestIntervals:
         assert intervals.quantile.item() == pytest.approx(2, rel=1e-5)
         torch.testing.assert_close(intervals(found).high.float(), found.mean + 2 * found.std)
         assert "of at least 0.5 of new rows" in str(intervals)
-        assert intervals.to_dict()["n_rows"] == 5
+        plain = intervals.to_dict()
+        assert plain["n_rows"] == 5
+        assert plain["quantile"] == intervals.quantile.tolist()
+        assert "ranks" not in plain
 
 
 class TestWeights:
@@ -143,6 +146,7 @@ class TestSets:
         assert sets.single
         assert "LAC sets, from 5 held-out rows" in str(sets)
         assert sets.to_dict()["method"] == "lac"
+        assert "ranks" not in sets.to_dict()
 
 
 class TestBadInput:

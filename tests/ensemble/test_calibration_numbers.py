@@ -170,9 +170,9 @@ class TestScores:
 class TestBadInput:
     def test_measured_values_are_never_broadcast(self):
         assert regression_scores((torch.zeros(5, 1), torch.ones(5, 1)), torch.arange(5.0)).pit.shape == (5, 1)
-        with pytest.raises(ValueError, match="one finite value for each"):
+        with pytest.raises(ValueError, match="one value for each predicted one, got shape"):
             regression_scores((torch.zeros(5), torch.ones(5)), [1.0])
-        with pytest.raises(ValueError, match="one finite value for each"):
+        with pytest.raises(ValueError, match="`y` must be finite, got 1 value"):
             regression_scores((torch.zeros(1), torch.ones(1)), [math.nan])
 
     def test_no_variance_asks_for_noise(self):
@@ -182,11 +182,14 @@ class TestBadInput:
     def test_wrong_options_are_named(self):
         given, y = (torch.zeros(2), torch.ones(2)), [0.0, 1.0]
         faults = [({"noise": -1.0}, "`noise`"), ({"noise": [1.0] * 3}, "`noise`"), ({"level": 1.0}, "`level`"),
-                  ({"levels": [0.0]}, "`levels`"), ({"mixture": True}, "keep_samples")]  # fmt: skip
+                  ({"level": "a"}, "`level`"), ({"levels": [0.0]}, "`levels`"),
+                  ({"mixture": True}, "keep_samples")]  # fmt: skip
         for options, said in faults:
             with pytest.raises(ValueError, match=said):
                 regression_scores(given, y, **options)
         with pytest.raises(ValueError, match="at least 2"):
             regression_scores(torch.zeros(1, 2), y)
-        with pytest.raises(ValueError, match="`variance` must be finite and at least 0, one number or as many"):
+        with pytest.raises(ValueError, match=r"give a pair \(means, variances\)"):
+            regression_scores(torch.zeros(2), y)
+        with pytest.raises(ValueError, match="`variance` must be one number or as many as there are means"):
             regression_scores((torch.zeros(2), torch.ones(3)), y)

@@ -139,6 +139,11 @@ def test_of_equal_logits_no_temperature_is_likeliest(logits):
         fit_temperature(logits, [0, 1, 0])
 
 
+def test_probabilities_are_not_taken_for_logits():
+    with pytest.raises(ValueError, match="got probabilities: take what the model gives before the softmax"):
+        fit_temperature(torch.randn(6, 3).softmax(-1), [0, 1, 2] * 2)
+
+
 def test_logits_must_be_finite():
     with pytest.raises(ValueError, match="at least one row"):
         fit_temperature(torch.zeros(0, 2), [])

@@ -167,11 +167,13 @@ class TestVarianceHead:
         torch.testing.assert_close(split.epistemic, mean.var(0))
         torch.testing.assert_close(split.total, variance.mean(0) + mean.var(0))
         torch.testing.assert_close(split.standard_error("noise"), variance.std(0) / 200**0.5)
-        assert (split.standard_error("total") > split.standard_error("noise")).all()
+        parts = (split.standard_error(name).square() for name in ("noise", "variance"))
+        torch.testing.assert_close(split.standard_error("total"), sum(parts).sqrt())
 
     def test_is_needed_for_the_aleatoric_part(self):
-        with pytest.raises(ValueError, match="needs a model with a variance head"):
-            _ = predicted().aleatoric
+        for name in ("aleatoric", "total"):
+            with pytest.raises(ValueError, match="need a model with a variance head"):
+                getattr(predicted(), name)
 
 
 class TestExplainedBias:

@@ -46,5 +46,5 @@ def test_too_few_rows_are_an_error_and_one_more_is_none(n):
 
 @pytest.mark.parametrize("alpha", [0, 1, -0.1, 2, math.nan])
 def test_alpha_is_a_share(alpha):
-    with pytest.raises(ValueError, match=r"`alpha` must be between 0 and 1"):
+    with pytest.raises(ValueError, match=r"`alpha` must be a number between 0 and 1"):
         conformal_quantile(np.zeros((9, 1)), np.ones(9), alpha)

@@ -31,6 +31,8 @@ from small_models import classifier, product, regressor, words
         ({"activation": "logistic"}, "`activation` must be a known name, got 'logistic'"),
         ({"validation_fraction": 0}, r"`validation_fraction` must be in \(0, 1\), got 0"),
         ({"calibration_fraction": 1}, r"`calibration_fraction` must be in \[0, 1\), got 1"),
+        ({"early_stopping": "no"}, "`early_stopping` must be True or False, got 'no'"),
+        ({"study_options": ["seeds"]}, "`study_options` must be a dict of options or None, got"),
         ({"validation_fraction": 0.5, "calibration_fraction": 0.4}, "must leave a fifth of the rows to fit"),
     ],
 )

@@ -201,3 +201,16 @@ def test_unknown_methods_and_needless_covariances_are_refused():
         moments.propagate(net, x[:0])
     with pytest.raises(ValueError, match="at least one element"):
         moments.propagate(net, x, output=lambda y: y[:, :0])
+    for given, said in ((x.numpy(), "numpy array"), ("rows", "got str"), (torch.tensor(1.0), r"shape \(\)")):
+        with pytest.raises(TypeError, match=f"`x` must be a tensor with rows.*{said}"):
+            moments.propagate(net, given)
+    with pytest.raises(TypeError, match=r"`model` must be a torch\.nn\.Module, got function"):
+        moments.propagate(fitted, x)
+
+
+@pytest.mark.parametrize("method", ["delta", "diagonal", "full"])
+def test_outputs_that_are_not_finite_name_their_row(method):
+    net, x = nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Dropout(0.2), nn.Linear(4, 2)), torch.ones(30, 4)
+    x[23, 1] = torch.nan
+    with pytest.raises(ValueError, match="finite outputs, got others for row 23 of `x`"):
+        moments.propagate(net, x, method)

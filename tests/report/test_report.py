@@ -161,7 +161,7 @@ def strings(data):
 def test_writes_a_page_and_pictures_that_are_not_blank(name, tmp_path):
     page, *pictures = write_report(STUDIES[name](), tmp_path / "new folder")
     assert Path(page).stat().st_size > 10**6
-    assert len(pictures) == 7
+    assert len(pictures) == 8
     for path in pictures:
         picture = imread(path)
         assert min(picture.shape[:2]) > 300
@@ -182,7 +182,8 @@ def painted(data):
 
 def test_what_was_not_measured_has_no_figure():
     names = [figure.name for figure in figures_of(synthetic.make())]
-    assert names == ["loss", "gain", "spectrum", "learning", "spectrum_by_epoch", "measured", "survival"]
+    spectra = ["spectrum_by_epoch", "spectrum_by_arm", "measured", "survival"]
+    assert names == ["loss", "gain", "spectrum", "learning", *spectra]
     assert [figure.name for figure in figures_of(synthetic.make(spectra=False))] == ["loss", "gain", "learning"]
     assert "gain" not in [figure.name for figure in figures_of(synthetic.make(constant=10.0))]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from oracle import anova
+from streams import replay
 
 from dropscope.spectrum import control, interaction_spectrum, known, theory
 from dropscope.spectrum.arguments import check_design
@@ -22,10 +23,6 @@ def grid(table):
 
 def as_stack(f):
     return lambda rows: f(rows).reshape(1, len(rows), -1)
-
-
-def replay(generator):
-    return torch.Generator().manual_seed(generator.initial_seed())
 
 
 class TestPolynomials:

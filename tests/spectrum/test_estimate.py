@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from oracle import anova
+from streams import replay
 from torch import nn
 
 from dropscope.spectrum import centre_logits, interaction_spectrum, known, stack_spectra
@@ -18,11 +19,6 @@ from dropscope.spectrum.grouping import occupancy
 
 def all_signs(n):
     return torch.tensor(list(itertools.product([-1.0, 1.0], repeat=n)))
-
-
-def replay(generator):
-    """The same stream again."""
-    return torch.Generator().manual_seed(generator.initial_seed())
 
 
 def group_fit(f, inputs, cubes, generator):

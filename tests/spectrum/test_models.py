@@ -14,6 +14,7 @@ from sklearn.multioutput import MultiOutputClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, PolynomialFeatures, StandardScaler
+from streams import replay
 from xgboost import XGBClassifier, XGBRegressor
 
 from dropscope.spectrum import (
@@ -27,11 +28,6 @@ from dropscope.spectrum import (
 )
 
 BUDGET = 4000
-
-
-def replay(generator):
-    """The same stream again."""
-    return torch.Generator().manual_seed(generator.initial_seed())
 
 
 @pytest.fixture

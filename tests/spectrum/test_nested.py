@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from streams import replay
 
 from dropscope.errors import MissingExtra
 from dropscope.spectrum import interaction_spectrum, known, nested
@@ -14,10 +15,6 @@ from dropscope.spectrum.surrogate import SurrogateSpectrum
 
 def joint(f, inputs, **options):
     return interaction_spectrum(f, inputs, inputs_law="joint", **options)
-
-
-def replay(generator):
-    return torch.Generator().manual_seed(generator.initial_seed())
 
 
 def standard_errors(spectrum):

@@ -8,15 +8,11 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from streams import replay
 
 from dropscope.spectrum import centre_logits, distill, interaction_spectrum, output_spectra, rank_terms
 
 BUDGET = 4000
-
-
-def replay(generator):
-    """The same stream again."""
-    return torch.Generator().manual_seed(generator.initial_seed())
 
 
 @pytest.fixture

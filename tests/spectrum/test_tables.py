@@ -9,17 +9,13 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from streams import replay
 from torch import nn
 
 from dropscope.spectrum import distill, interaction_spectrum, rank_terms
 
 ROWS = 120
 CITIES = ["rome", "oslo", "lima"]
-
-
-def replay(generator):
-    """The same stream again."""
-    return torch.Generator().manual_seed(generator.initial_seed())
 
 
 def product(columns):

@@ -9,15 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from streams import replay
 from torch import nn
 
 from dropscope.spectrum import Terms, interaction_spectrum, known, rank_terms
 from dropscope.spectrum.ranking import _triangles
-
-
-def replay(generator):
-    """The same stream again."""
-    return torch.Generator().manual_seed(generator.initial_seed())
 
 
 def product_share(variances, members):

@@ -35,8 +35,13 @@ def weights_over(member, rows):
     return weights / weights[rows[weights[rows] > 0]].mean()
 
 
-def losses_of(z, y, smoothing=0.0):
-    """The loss of every row, by torch."""
+def losses_of(z, y, smoothing=0.0, form=None):
+    """The loss of every row, by torch; of labels and quantiles, the shape tells."""
+    if form is not None and form.task == "multilabel":
+        labels = y * (1 - smoothing) + smoothing / 2
+        return functional.binary_cross_entropy_with_logits(z, labels, reduction="none").mean(1)
+    if form is not None and form.quantile is not None:
+        return torch.maximum(form.quantile * (y - z), (form.quantile - 1) * (y - z)).mean(1)
     if y.is_floating_point():
         return functional.mse_loss(z, y, reduction="none").mean(1)
     return functional.cross_entropy(z, y, reduction="none", label_smoothing=smoothing)
@@ -57,11 +62,11 @@ def plain_training(x, y, member, shape, optimizer="adamw", steps=50, batch_size=
             h = layer(h)
             if not isinstance(layer, nn.Linear):
                 h = h * next(hidden)[0, :, : shape.width] / (1 - member.p_hidden)
-        losses.append((weights[step.rows[0]] * losses_of(h, y[step.rows[0]], smoothing)).mean())
+        losses.append((weights[step.rows[0]] * losses_of(h, y[step.rows[0]], smoothing, shape)).mean())
         descent.zero_grad()
         losses[-1].backward()
         descent.step()
 
     shares = weights_over(member, member.stop)[member.stop]
-    stop_loss = (shares * losses_of(network(x[member.stop]), y[member.stop])).sum() / shares.sum()
+    stop_loss = (shares * losses_of(network(x[member.stop]), y[member.stop], form=shape)).sum() / shares.sum()
     return network, torch.stack(losses).mean().item(), stop_loss.item()

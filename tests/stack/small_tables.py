@@ -6,7 +6,9 @@ from dropscope.stack import Shape
 
 
 def shape(outputs=1, width=16, depth=2, columns=(0, 1, 2, 3, 4), task=None, **options):
-    """A shape whose task follows from its outputs, unless it is given."""
+    """A shape whose task follows from its outputs, unless it is given; quantile is the regression of one."""
+    if task == "quantile":
+        task, options = "regression", {"quantile": 0.9, **options}
     return Shape(
         columns, outputs, width, depth, task or ("regression" if outputs == 1 else "classification"), **options
     )
@@ -16,8 +18,9 @@ def table(shape, generator, dtype=torch.float64):
     """A table of 200 rows with something to learn."""
     x = torch.randn(200, len(shape.columns), dtype=dtype, generator=generator)
     signal = x[:, :1] * x[:, 1:2] + x[:, 2:3]
-    if shape.task == "regression":
-        return x, signal + 0.3 * torch.randn(200, shape.outputs, dtype=dtype, generator=generator)
+    if shape.task != "classification":
+        y = signal + 0.3 * torch.randn(200, shape.outputs, dtype=dtype, generator=generator)
+        return x, (y > 0).to(dtype) if shape.task == "multilabel" else y
     return x, (signal[:, 0] * 2).round().long().remainder(shape.outputs)
 
 

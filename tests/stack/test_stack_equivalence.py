@@ -13,9 +13,19 @@ from dropscope.stack.layout import initial, outputs, pad_columns, stacked
 from dropscope.stack.losses import BatchLoss
 from dropscope.stack.network import Network
 from dropscope.stack.noise import Step
+from dropscope.stack.weighting import RowWeights
 
 STEPS, BATCH = 50, 20
-TASKS = [("regression", 1), ("regression", 2), ("regression", 9), ("classification", 3)]
+TASKS = [
+    ("regression", 1),
+    ("regression", 2),
+    ("regression", 9),
+    ("classification", 3),
+    ("multilabel", 1),
+    ("multilabel", 9),
+    ("quantile", 1),
+    ("quantile", 9),
+]
 
 
 def assert_equal_to_plain_trainings(x, y, members, form, optimizer="adamw", smoothing=0.0):
@@ -66,16 +76,17 @@ def test_weighted_members_equal_plain_weighted_trainings(task, outputs, make_mem
 
 
 @pytest.mark.parametrize("activation", ["gelu", "tanh", "silu"])
-@pytest.mark.parametrize(("task", "outputs"), [("regression", 1), ("classification", 3)])
+@pytest.mark.parametrize(("task", "outputs"), [("regression", 1), ("classification", 3), ("quantile", 2)])
 def test_other_activations_equal_plain_trainings(activation, task, outputs, make_member, generator):
     form = shape(outputs, width=13, task=task, activation=activation, initialisation="glorot")
     x, y = table(form, generator)
     assert_equal_to_plain_trainings(x, y, different_members(make_member), form)
 
 
+@pytest.mark.parametrize("task", ["classification", "multilabel"])
 @pytest.mark.parametrize("smoothing", [0.1, 0.9])
-def test_smoothed_labels_equal_plain_trainings(smoothing, make_member, generator):
-    form = shape(3, width=13)
+def test_smoothed_labels_equal_plain_trainings(smoothing, task, make_member, generator):
+    form = shape(3, width=13, task=task)
     x, y = table(form, generator)
     members = [*different_members(make_member), make_member(weights=torch.rand(200, generator=generator))]
     assert_equal_to_plain_trainings(x, y, members, form, smoothing=smoothing)
@@ -92,14 +103,15 @@ def test_the_gradients_are_those_of_autograd(activation, task, outputs_, weighte
     for bias, (_, outs) in zip(parameters.biases, pairwise(form.sizes), strict=True):
         bias[..., :outs].normal_(generator=generator)
     weights = torch.rand(models, 200, dtype=torch.float64, generator=generator) if weighted else None
-    smoothing = 0.2 if task == "classification" else 0.0
+    smoothing = 0.2 if task in ("classification", "multilabel") else 0.0
     p_input, p_hidden = torch.rand(2, models, 1, 1, dtype=torch.float64, generator=generator) * 0.8
-    loss = BatchLoss(form, weights, smoothing)
+    counts = RowWeights(weights, torch.arange(models)) if weighted else None
+    loss = BatchLoss(form, counts, smoothing)
     network = Network(parameters, form, loss, batch, 1 / (1 - p_input), [1 / (1 - p_hidden)] * form.depth)
     sizes = [activation.shape[2] for activation in network.activations]
     masks = [torch.randint(2, (models, batch, size), dtype=torch.int8, generator=generator) for size in sizes]
     rows = torch.randint(200, (models, batch), generator=generator)
-    targets = pad_columns(y) if task == "regression" and outputs_ > 1 else y
+    targets = pad_columns(y) if task != "classification" and outputs_ > 1 else y
     losses = network.step(pad_columns(x), targets, Step(rows, masks[0], masks[1:]))
 
     for tensor in parameters.tensors():
@@ -110,7 +122,7 @@ def test_the_gradients_are_those_of_autograd(activation, task, outputs_, weighte
     last = parameters.weights[-1]
     z = (a @ (last.transpose(1, 2) if outputs_ == 1 else last[..., :outputs_])) + parameters.biases[-1][..., :outputs_]
     chosen = zip(z, rows, strict=True)
-    expected = torch.stack([losses_of(own, y[batch], smoothing) for own, batch in chosen])
+    expected = torch.stack([losses_of(own, y[batch], smoothing, form) for own, batch in chosen])
     expected = (expected * (weights.gather(1, rows) if weighted else 1)).mean(1)
     expected.sum().backward()
 
@@ -133,7 +145,7 @@ def test_padded_weights_stay_zero(make_member, generator):
         batch_size=20,
         extend=False,
         probe_epochs=[2],
-        probe=lambda epoch, forward, indices: seen.append(forward.__self__.network.parameters),
+        probe=lambda epoch, forward, indices: seen.append(forward.parameters),
     )
     for weight, (inputs, outs) in zip(seen[0].weights, [(5, 13), (13, 13), (13, 3)], strict=True):
         assert weight[:, inputs:].count_nonzero() == 0

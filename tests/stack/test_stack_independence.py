@@ -29,10 +29,23 @@ def members(make_member):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
-    ("outputs", "width", "batch"), [(1, 16, 20), (1, 33, 7), (3, 32, 20), (3, 5, 33), (10, 17, 9), (10, 64, 100)]
+    ("task", "outputs", "width", "batch"),
+    [
+        ("regression", 1, 16, 20),
+        ("regression", 1, 33, 7),
+        ("classification", 3, 32, 20),
+        ("classification", 3, 5, 33),
+        ("classification", 10, 17, 9),
+        ("classification", 10, 64, 100),
+        ("multilabel", 1, 33, 7),
+        ("multilabel", 3, 5, 33),
+        ("multilabel", 16, 17, 9),
+        ("quantile", 1, 33, 7),
+        ("quantile", 5, 17, 20),
+    ],
 )
-def test_records_do_not_depend_on_batch_mates(outputs, width, batch, dtype, make_member, generator):
-    form = shape(outputs, width, columns=(0, 1, 2, 2, 3))
+def test_records_do_not_depend_on_batch_mates(task, outputs, width, batch, dtype, make_member, generator):
+    form = shape(outputs, width, columns=(0, 1, 2, 2, 3), task=task)
     x, y = table(form, generator, dtype)
     everyone = members(make_member)
     options = {"epochs": 8, "batch_size": batch, "steps_per_epoch": 3, "patience": 2}
@@ -51,7 +64,15 @@ def test_records_do_not_depend_on_batch_mates(outputs, width, batch, dtype, make
 
 @pytest.mark.parametrize(
     ("task", "outputs", "activation"),
-    [("regression", 1, "relu"), ("classification", 3, "relu"), ("regression", 3, "gelu"), ("regression", 70, "silu")],
+    [
+        ("regression", 1, "relu"),
+        ("classification", 3, "relu"),
+        ("regression", 3, "gelu"),
+        ("regression", 70, "silu"),
+        ("multilabel", 70, "relu"),
+        ("multilabel", 1, "tanh"),
+        ("quantile", 70, "relu"),
+    ],
 )
 @pytest.mark.parametrize("width", [64, 77])
 def test_records_do_not_depend_on_threads(task, outputs, activation, width, make_member, generator):
@@ -69,7 +90,9 @@ def test_records_do_not_depend_on_threads(task, outputs, activation, width, make
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("activation", ["relu", "gelu", "tanh", "silu"])
-@pytest.mark.parametrize(("task", "outputs", "batch"), [("regression", 5, 7), ("regression", 1, 33)])
+@pytest.mark.parametrize(
+    ("task", "outputs", "batch"), [("regression", 5, 7), ("regression", 1, 33), ("multilabel", 5, 7)]
+)
 def test_weights_starts_and_other_activations_leave_the_neighbours_as_they_are(
     task, outputs, batch, activation, dtype, make_member, generator
 ):
@@ -90,9 +113,10 @@ def test_weights_starts_and_other_activations_leave_the_neighbours_as_they_are(
         assert all(same(a, b) for a, b in zip(together, other, strict=True))
 
 
+@pytest.mark.parametrize("task", ["classification", "multilabel"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_smoothed_and_weighted_classification_does_not_depend_on_batch_mates(smoothing, make_member, generator):
-    form = shape(11, width=13)
+def test_smoothed_and_weighted_labels_do_not_depend_on_batch_mates(smoothing, task, make_member, generator):
+    form = shape(11, width=13, task=task)
     x, y = table(form, generator, torch.float32)
     everyone = [make_member(weights=w) for w in (None, torch.rand(200, generator=generator), None)]
     options = {"epochs": 3, "batch_size": 9, "label_smoothing": smoothing, "extend": False}

@@ -16,7 +16,7 @@ from dropscope.stack.weighting import row_weights
 
 OPTIONS = {"epochs": 6, "batch_size": 20, "steps_per_epoch": 4, "patience": 6, "extend": False}
 SIGMAS = 5
-TASKS = [("regression", 1), ("regression", 4), ("classification", 3)]
+TASKS = [("regression", 1), ("regression", 4), ("classification", 3), ("multilabel", 3), ("quantile", 2)]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -55,7 +55,7 @@ def test_the_batches_of_whole_permutations_have_the_weighted_loss_on_average(tas
     member = make_member(weights=weights, lr=1e-15)
     (fitted,) = train(x, y, [member], form, epochs=1, batch_size=20, steps_per_epoch=12, extend=False)
 
-    losses = losses_of(forward([fitted], x[member.fit])[0], y[member.fit])
+    losses = losses_of(forward([fitted], x[member.fit])[0], y[member.fit], form=form)
     shares = weights[member.fit].double() / weights[member.fit].double().sum()
     assert fitted.fit_curve == pytest.approx([(shares * losses).sum().item()], rel=1e-10)
 
@@ -77,10 +77,23 @@ def test_without_weights_nothing_is_weighted(make_member):
     assert row_weights(members, [member.fit for member in members], torch.zeros(200, 5)) is None
 
 
+def test_models_of_the_same_rows_and_weights_share_a_line(make_member, generator):
+    weights, rows = torch.rand(200, generator=generator), torch.arange(100)
+    own = torch.rand(200, generator=generator)
+    members = [make_member(weights=w, fit=rows) for w in (weights, None, own, weights, None)]
+    found = row_weights(members, [member.fit for member in members], torch.zeros(200, 5))
+    assert found.line.tolist() == [0, 1, 2, 0, 1]
+    assert found.lines.shape == (3, 200)
+    alone = [row_weights([one], [one.fit], torch.zeros(200, 5)) for one in members]
+    at = torch.randint(100, (5, 7), generator=generator)
+    for line, rows_of_one, one in zip(found.at(at), at, alone, strict=True):
+        assert torch.equal(line, torch.ones(7) if one is None else one.at(rows_of_one.view(1, -1))[0])
+
+
 def test_extreme_weights_stay_finite(make_member):
     weights = torch.tensor([1e-320, 1e308, 1e308, 5e307] * 50, dtype=torch.float64)
-    table = row_weights([make_member(weights=weights)], [torch.arange(200)], torch.zeros(200, 5))
-    torch.testing.assert_close(table[0, :4], torch.tensor([0, 1.6, 1.6, 0.8]))
+    found = row_weights([make_member(weights=weights)], [torch.arange(200)], torch.zeros(200, 5))
+    torch.testing.assert_close(found.at(torch.arange(4).view(1, 4)), torch.tensor([[0, 1.6, 1.6, 0.8]]))
 
 
 def test_a_start_replaces_the_drawn_weights_and_nothing_else(make_member, generator):

@@ -59,8 +59,13 @@ def test_no_dropout_and_cannot_tell_differ_in_what_may_be_pasted():
     harmful = advise(studied(dict(zip(GAIN, [4.0, 4.2, 4.3, 4.5, 4.9], strict=True)), noise=1e-3))
     assert (harmful.kind, harmful.code) == ("no dropout", "# no nn.Dropout")
     unclear = advise(studied(dict(zip(GAIN, [4.0, 3.9, 4.0, 4.5, 4.9], strict=True)), noise=0.3))
-    assert (unclear.kind, unclear.code) == ("cannot tell", "")
+    assert (unclear.kind, unclear.p_input, unclear.p_hidden) == ("cannot tell", 0.1, 0.0)
     assert "gains 1.7 ±" in unclear.sentences[0]
+    assert unclear.sentences[0].endswith("The best guess is p=0.1 on the inputs.")
+    assert unclear.code.startswith("# a best guess: not shown to beat no dropout\nnn.Dropout(p=0.1)")
+    nothing = advise(studied(dict(zip(GAIN, [4.0, 4.02, 4.1, 4.5, 4.9], strict=True)), noise=0.05))
+    assert (nothing.kind, nothing.p_hidden, nothing.code) == ("cannot tell", 0.0, "")
+    assert nothing.sentences[0].endswith("The best guess is no dropout.")
 
 
 def test_nothing_to_gain_on_a_loss_of_zero():
@@ -74,22 +79,31 @@ def test_the_largest_rate_being_best_is_said():
     assert "widen the grid" in advise(studied({**GAIN, (0.0, 0.5): 2.0})).sentences[0]
 
 
-def test_arms_that_did_not_converge_are_left_out_and_named():
+def test_arms_that_were_still_improving_may_win_and_are_named():
     advice = advise(studied(GAIN, arm2={"best": 37}))  # the last 10 % of 2 x 20 epochs
-    assert advice.excluded == ((0.0, 0.25),)
-    assert (advice.p_input, advice.p_hidden) != (0.0, 0.25)
-    assert "Left out because not converged (or diverged), as (input p, hidden p): (0, 0.25)." in advice.sentences[1]
-    assert advise(studied(GAIN, arm2={"best": 36})).excluded == ()
+    assert (advice.kind, advice.p_hidden, advice.excluded) == ("dropout", 0.25, ())
+    assert "Still improving when training ended: (0, 0.25)." in advice.sentences[1]
+    assert "improving" not in advise(studied(GAIN, arm2={"best": 36})).sentences[1]
 
 
 def test_one_diverged_network_takes_its_arm_out():
-    assert advise(studied(GAIN, arm2={"diverged": True})).excluded == ((0.0, 0.25),)
+    advice = advise(studied(GAIN, arm2={"diverged": True}))
+    assert advice.excluded == ((0.0, 0.25),)
+    assert (advice.p_input, advice.p_hidden) == (0.1, 0.25)
+    assert "Left out because training diverged: (0, 0.25)." in advice.sentences[1]
 
 
-def test_unconverged_networks_without_dropout_void_the_advice():
+def test_over_unconverged_networks_without_dropout_nothing_is_claimed():
     advice = advise(studied(GAIN, arm0={"best": 40}))
+    assert (advice.kind, advice.p_hidden, advice.seeds_needed) == ("cannot tell", 0.25, None)
+    assert "without dropout were still improving when training ended; train longer" in advice.sentences[0]
+    assert advice.sentences[0].endswith("The best guess is p=0.25 after each hidden layer.")
+
+
+def test_diverged_networks_without_dropout_void_the_advice():
+    advice = advise(studied(GAIN, arm0={"diverged": True}))
     assert advice.kind == "void"
-    assert "without dropout were still improving" in advice.sentences[0]
+    assert "training of the networks without dropout diverged" in advice.sentences[0]
 
 
 def test_losing_to_the_constant_voids_the_advice():

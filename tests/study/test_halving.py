@@ -87,6 +87,7 @@ class TestStudies:
                 assert trial["stop_curve"] == twin["stop_curve"][: trial["left_at"]]
                 assert trial["epochs"] == trial["left_at"] < twin["epochs"]
                 assert trial["spectrum"] is None
+                assert trial["curve"] == {}
 
     def test_the_advice_is_the_same_and_names_who_left(self, both):
         whole, halved = both

@@ -110,7 +110,7 @@ class TestInputs:
         problem = pose(frame, "y", Options())
         data = problem.seed_data(0)
         notes = []
-        capped = with_levels(type(problem.schema)("y", "regression", (), ("x",), {"c": ()}), frame[data.cut.fit], notes)
+        capped = with_levels(type(problem.schema)(problem.target, ("x",), {"c": ()}), frame[data.cut.fit], notes)
         raw = capped.raw(frame)
         one_hot = Encoder.fit(capped, raw[data.cut.fit], np.zeros(1, bool)).transform(raw)
         assert _error(data.x, problem.y, data.cut) < 0.9 * _error(one_hot, problem.y, data.cut)

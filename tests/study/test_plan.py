@@ -20,7 +20,7 @@ def setting():
     options = Options(seeds=3, width=16, depth=2)
     problem = pose(table, "y", options)
     data = [problem.seed_data(seed) for seed in range(3)]
-    keyed = {trial.key("s"): trial for trial in trials(options.arms(), options.lr, options.seeds)}
+    keyed = {trial.key("s"): trial for trial in trials(options.arms(), (1e-3,), options.seeds)}
     return problem, options, data, keyed
 
 

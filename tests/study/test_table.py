@@ -151,7 +151,7 @@ class TestTargets:
     def test_the_task_is_guessed_and_said(self):
         assert posed(good()).schema.task == "regression"
         problem = posed(good(y=[i % 3 for i in range(ROWS)]))
-        assert problem.schema.classes == ("0", "1", "2")
+        assert problem.target.classes == ("0", "1", "2")
         assert "classification" in problem.notes[0]
         assert posed(good(y=[i % 3 for i in range(ROWS)]), task="regression").schema.task == "regression"
 
@@ -194,11 +194,16 @@ class TestColumns:
         assert problem.schema.by_target == ("c",)
         assert any(re.search("`c` has 4[0-9]{3} levels, too many for one-hot", note) for note in problem.notes)
 
-    def test_more_categories_than_one_hot_columns_are_capped_too(self):
+    def test_more_categories_than_one_hot_columns_are_all_encoded(self):
         many = {f"c{j}": np.random.default_rng(j).choice(["u", "v"], ROWS).tolist() for j in range(600)}
         problem = posed(good(**many))
-        assert len(problem.reference.columns) <= MAX_ONE_HOT + 2
-        assert any("601 categorical columns were capped at the first 256" in note for note in problem.notes)
+        schema = problem.schema
+        assert len(schema.levels) == 601
+        assert sum(len(schema.levels[name]) for name in schema.levels if name not in schema.by_target) <= MAX_ONE_HOT
+        # Two numbers, 512 or 511 one-hot columns, and one for each of the others.
+        assert len(problem.reference.columns) == 2 + (2 * (601 - len(schema.by_target))) + len(schema.by_target)
+        [note] = [note for note in problem.notes if "too many for one-hot columns" in note]
+        assert f"and {len(schema.by_target) - 5} more have" in note
 
     def test_a_time_column_must_be_sortable(self):
         with pytest.raises(BadTable, match="must hold numbers or dates"):

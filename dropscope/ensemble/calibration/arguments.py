@@ -1,6 +1,7 @@
 """What is given to be judged: probabilities with their labels, or predicted numbers with the measured ones."""
 
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,6 +24,7 @@ __all__ = [
     "moments_of",
     "numbers",
     "passes_of",
+    "sum_to_one",
     "targets_like",
     "variance_like",
     "whole_labels",
@@ -35,8 +37,8 @@ Numbers: TypeAlias = Prediction | Moments | tuple[ArrayLike, ArrayLike] | Tensor
 
 def check_share(name: str, value: float) -> float:
     """Refuse what is not strictly between 0 and 1."""
-    if not 0 < value < 1:
-        raise ValueError(f"`{name}` must be between 0 and 1, got {value}.")
+    if not isinstance(value, Real | Tensor) or not 0 < value < 1:
+        raise ValueError(f"`{name}` must be a number between 0 and 1, got {value!r}.")
     return value
 
 
@@ -50,7 +52,8 @@ def numbers(name: str, values: Tensor | ArrayLike) -> Tensor:
         return values.detach()
     array = np.array(values, order="C")  # a copy: torch takes neither negative strides nor what is read-only
     if array.dtype.kind not in "biuf":
-        raise ValueError(f"`{name}` must be numbers, got {array.dtype}.")
+        shown = f", such as {array.ravel()[:1].tolist()[0]!r}" if array.size else ""
+        raise ValueError(f"`{name}` must be numbers, got {array.dtype}{shown}.")
     return torch.from_numpy(array)
 
 
@@ -75,6 +78,9 @@ def class_rows(probabilities: Probabilities, labels: Tensor | ArrayLike) -> tupl
     """
     values, truth = class_probabilities(probabilities), numbers("labels", labels)
     single = same_rows(truth.shape, values.shape)
+    one_hot = single and truth.dim() > 1 and truth.shape[-1] > 1 and bool((truth.sum(-1) == 1).all())
+    if one_hot and sum_to_one(values):
+        raise ValueError("`labels` must be class numbers, got one-hot rows: give labels.argmax(-1).")
     if not single and not same_rows(truth.shape, values.shape[:-1]):
         raise ValueError(
             f"`labels` must have one class for each row of probabilities, got shape {tuple(truth.shape)} for "
@@ -113,12 +119,18 @@ def in_rows(values: Tensor, single: bool) -> Tensor:
     rows = values.to(wide(values))
     if single:
         return rows.flatten()
-    off = (rows.sum(-1) - 1).abs().max().item()
-    if off > ROUNDING.get(values.dtype, 1e-6):
+    if not sum_to_one(values):
+        off = (rows.sum(-1) - 1).abs().max().item()
         raise ValueError(
             f"`probabilities` of the classes must sum to 1 in each row, got sums that are off by {off:.3g}."
         )
     return rows.reshape(-1, rows.shape[-1])
+
+
+def sum_to_one(values: Tensor) -> bool:
+    """Say whether the numbers of each row sum to 1, but for rounding."""
+    off = (values.to(wide(values)).sum(-1) - 1).abs()
+    return bool((off <= ROUNDING.get(values.dtype, 1e-6)).all())
 
 
 def whole_labels(labels: Tensor, n_classes: int) -> Tensor:
@@ -159,11 +171,13 @@ def variance_like(mean: Tensor, variance: Tensor | ArrayLike, name: str) -> Tens
     """Read variances in the shape of the mean, one for each number or one for all."""
     given = numbers(name, variance).to(mean)
     single = given.numel() == 1
-    if not (single or same_rows(given.shape, mean.shape)) or not (given.isfinite() & (given >= 0)).all():
+    if not (single or same_rows(given.shape, mean.shape)):
         raise ValueError(
-            f"`{name}` must be finite and at least 0, one number or as many as there are means, got shape "
-            f"{tuple(given.shape)} for {tuple(mean.shape)}."
+            f"`{name}` must be one number or as many as there are means, got shape {tuple(given.shape)} for "
+            f"{tuple(mean.shape)}."
         )
+    if not (given.isfinite() & (given >= 0)).all():
+        raise ValueError(f"`{name}` must be finite and at least 0, got values from {given.min()} to {given.max()}.")
     return given.flatten().expand(mean.shape) if single else given.reshape(mean.shape)
 
 
@@ -175,7 +189,10 @@ def passes_of(prediction: Numbers) -> Tensor:
         raise ValueError("the outputs of all passes are needed: call predict(..., keep_samples=True).")
     passes = numbers("prediction", given)
     if passes.dim() < 2 or len(passes) < 2:
-        raise ValueError(f"the passes must be of shape (passes, rows, ...), at least 2, got {tuple(passes.shape)}.")
+        raise ValueError(
+            f"the passes must be of shape (passes, rows, ...), at least 2 of them, got {tuple(passes.shape)}: of means "
+            "alone nothing can be said, give a pair (means, variances)."
+        )
     return passes.to(wide(passes))
 
 
@@ -186,8 +203,10 @@ def targets_like(y: Tensor | ArrayLike, mean: Tensor) -> Tensor:
         ValueError: they are not shaped as the predictions, or some are not finite.
     """
     given = numbers("y", y).to(mean)
-    if not same_rows(given.shape, mean.shape) or not given.isfinite().all():
+    if not same_rows(given.shape, mean.shape):
         raise ValueError(
-            f"`y` must have one finite value for each predicted one, got {tuple(given.shape)} for {tuple(mean.shape)}."
+            f"`y` must have one value for each predicted one, got shape {tuple(given.shape)} for {tuple(mean.shape)}."
         )
+    if not given.isfinite().all():
+        raise ValueError(f"`y` must be finite, got {(~given.isfinite()).sum()} values that are nan or infinite.")
     return given.reshape(mean.shape)

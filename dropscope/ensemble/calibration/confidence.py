@@ -2,8 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from numpy.typing import ArrayLike
@@ -12,6 +12,7 @@ from torch import Tensor
 from dropscope.ensemble.calibration.arguments import Probabilities, class_rows
 from dropscope.ensemble.calibration.binning import Bins, Grouping, equal_mass, equal_width, redrawn_counts
 from dropscope.errors import need
+from dropscope.results import Result
 
 __all__ = ["Reliability", "reliability"]
 
@@ -20,7 +21,7 @@ ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Reliability:
+class Reliability(Result):
     """How true class probabilities are.
 
     Attributes:
@@ -73,14 +74,6 @@ class Reliability:
             f"MCE {self.mce:.4g} ({self.expected['mce']:.4g}), class-wise ECE {self.classwise_ece:.4g}"
         )
 
-    __str__ = describe
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, ready for JSON."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        bins = {name: value.tolist() for name, value in vars(self.bins).items()}
-        return {**values, "bins": bins, "errors": dict(self.errors), "expected": dict(self.expected)}
-
 
 def reliability(
     probabilities: Probabilities,
@@ -123,8 +116,10 @@ def reliability(
         Naeini, Cooper & Hauskrecht, 2015, AAAI; Guo et al., 2017, arXiv:1706.04599; redrawn labels: Bröcker & Smith,
         2007, Weather and Forecasting 22:651-661; Vaicenavicius et al., 2019, arXiv:1902.06977.
     """
-    if bins < 1 or n_resamples < 1:
-        raise ValueError(f"`bins` and `n_resamples` must be at least 1, got {bins} and {n_resamples}.")
+    if not all(isinstance(count, Integral) and count >= 1 for count in (bins, n_resamples)):
+        raise ValueError(
+            f"`bins` and `n_resamples` must be whole numbers of at least 1, got {bins!r} and {n_resamples!r}."
+        )
     rows, truth = class_rows(probabilities, labels)
     single = rows.dim() == 1
     both = torch.stack([1 - rows, rows], -1) if single else rows
@@ -160,8 +155,8 @@ def _confidence(both: Tensor, truth: Tensor, of_class: int | None) -> tuple[Tens
     """Give the probability that is judged, and 1 where it should have been 1."""
     if of_class is None:
         return both.amax(-1), (both.argmax(-1) == truth).to(both)
-    if not 0 <= of_class < both.shape[1]:
-        raise ValueError(f"`of_class` must be from 0 to {both.shape[1] - 1}, got {of_class}.")
+    if not isinstance(of_class, Integral) or not 0 <= of_class < both.shape[1]:
+        raise ValueError(f"`of_class` must be a class number from 0 to {both.shape[1] - 1}, got {of_class!r}.")
     return both[:, of_class], (truth == of_class).to(both)
 
 

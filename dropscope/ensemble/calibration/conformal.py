@@ -1,7 +1,6 @@
 """Intervals and sets that hold the truth with a chance that needs no belief in the model: split conformal."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from numpy.typing import ArrayLike
@@ -20,6 +19,7 @@ from dropscope.ensemble.calibration.arguments import (
 from dropscope.ensemble.calibration.intervals import Intervals
 from dropscope.ensemble.calibration.ranks import Ranked, ranked
 from dropscope.errors import closest
+from dropscope.results import Result
 
 __all__ = ["ConformalIntervals", "ConformalSets", "conformal_intervals", "conformal_sets"]
 
@@ -27,7 +27,7 @@ METHODS = ["aps", "lac"]
 
 
 @dataclass(frozen=True, eq=False)
-class ConformalIntervals:
+class ConformalIntervals(Result):
     """Gives intervals around predictions: `mean ± quantile · std`, or `mean ± quantile`.
 
     Attributes:
@@ -45,6 +45,7 @@ class ConformalIntervals:
     scaled: bool
     coverage_range: tuple[float, float]
     ranks: Ranked
+    left_out = ("ranks",)
 
     def __call__(self, prediction: Numbers, weights: Tensor | ArrayLike | None = None) -> Intervals:
         """Give the intervals of new predictions; `weights` of their rows belong with those of held-out rows."""
@@ -61,16 +62,9 @@ class ConformalIntervals:
         size = ", ".join(f"{one:.4g}" for one in self.quantile.tolist())
         return f"intervals of mean ± {size} {unit}, {_guarantee(self.alpha, self.n_rows, self.coverage_range)}"
 
-    __str__ = describe
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, ready for JSON; without the scores."""
-        return {**{name: value for name, value in vars(self).items() if name != "ranks"},
-                "quantile": self.quantile.tolist()}  # fmt: skip
-
 
 @dataclass(frozen=True, eq=False)
-class ConformalSets:
+class ConformalSets(Result):
     """Gives sets of classes: all whose score is at most `quantile`. A set may be empty: no class conforms.
 
     Attributes:
@@ -94,6 +88,7 @@ class ConformalSets:
     single: bool
     coverage_range: tuple[float, float]
     ranks: Ranked
+    left_out = ("ranks",)
 
     def __call__(
         self,
@@ -113,12 +108,6 @@ class ConformalSets:
         """Say what is guaranteed."""
         kind = f"{'randomised ' * self.randomised}{self.method.upper()}"
         return f"{kind} sets, {_guarantee(self.alpha, self.n_rows, self.coverage_range)}"
-
-    __str__ = describe
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, ready for JSON; without the scores."""
-        return {name: value for name, value in vars(self).items() if name != "ranks"}
 
 
 def conformal_intervals(

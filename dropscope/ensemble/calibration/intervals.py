@@ -1,19 +1,19 @@
 """An interval for every predicted number."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from dropscope.ensemble.calibration.arguments import Numbers, check_share, targets_like
 from dropscope.ensemble.calibration.predictives import law_of
+from dropscope.results import Result
 
 __all__ = ["Intervals", "central_intervals"]
 
 
 @dataclass(frozen=True, eq=False)
-class Intervals:
+class Intervals(Result):
     """An interval for every predicted number.
 
     Attributes:
@@ -41,12 +41,6 @@ class Intervals:
     def describe(self) -> str:
         """Say how many there are, and how wide."""
         return f"{self.mean.numel()} intervals of level {self.level:g}, mean width {self.width.mean().item():.4g}"
-
-    __str__ = describe
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, ready for JSON."""
-        return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in vars(self).items()}
 
 
 def central_intervals(

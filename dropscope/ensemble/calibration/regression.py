@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from numpy.typing import ArrayLike
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from dropscope.ensemble.calibration.arguments import Numbers, check_share, targets_like
 from dropscope.ensemble.calibration.predictives import law_of
+from dropscope.results import Result
 
 __all__ = ["RegressionScores", "regression_scores"]
 
@@ -18,7 +18,7 @@ LEVELS = tuple(k / 20 for k in range(1, 20))
 
 
 @dataclass(frozen=True, eq=False)
-class RegressionScores:
+class RegressionScores(Result):
     """How true predicted numbers and their uncertainty are, with standard errors over rows.
 
     Attributes:
@@ -76,13 +76,6 @@ class RegressionScores:
             f"  {self.level:.0%} intervals hold {held:.1%}, width {width}, interval score {score}\n"
             f"  miscalibration area {self.area:.4g}; {self.expected_area:.4g} if the laws were true"
         )
-
-    __str__ = describe
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, ready for JSON."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)} | {"errors": dict(self.errors)}
-        return {name: value.tolist() if isinstance(value, Tensor) else value for name, value in values.items()}
 
 
 def regression_scores(

@@ -3,17 +3,17 @@
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from dropscope.ensemble.calibration.arguments import numbers, passes_of, whole_labels
+from dropscope.ensemble.calibration.arguments import numbers, passes_of, sum_to_one, whole_labels
 from dropscope.ensemble.calibration.searching import lowest
 from dropscope.ensemble.prediction import Prediction
 from dropscope.ensemble.streaming import wide
+from dropscope.results import Result
 
 __all__ = ["Temperature", "fit_temperature"]
 
@@ -24,7 +24,7 @@ STEP = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Temperature:
+class Temperature(Result):
     """Divides logits by a temperature and makes them probabilities: `predict(..., transform=temperature)` takes it.
 
     Attributes:
@@ -65,12 +65,6 @@ class Temperature:
             f"  negative log-likelihood {self.nll_before:.4g} -> {self.nll:.4g} nats",
         ]
         return "\n".join([*lines, *([f"  {_bound_note(self)}"] if self.at_bound else [])])
-
-    __str__ = describe
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, ready for JSON."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
 def fit_temperature(logits: Prediction | Tensor, labels: Tensor | ArrayLike, *, class_axis: int = -1) -> Temperature:
@@ -149,6 +143,8 @@ def _read(logits: Prediction | Tensor, labels: Tensor, class_axis: int) -> tuple
     passes = _passes(logits, labels, class_axis)
     if passes.numel() == 0 or not passes.isfinite().all():
         raise ValueError("`logits` must be finite, and of at least one row.")
+    if ((passes > 0) & (passes < 1)).all() and sum_to_one(passes):
+        raise ValueError("`logits` must be logits, got probabilities: take what the model gives before the softmax.")
 
     rows = passes.to(wide(passes)).flatten(1, -2)
     link = "sigmoid" if rows.shape[-1] == 1 else "softmax"

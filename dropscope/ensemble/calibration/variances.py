@@ -2,13 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from dropscope.ensemble.calibration.arguments import Numbers, moments_of, targets_like
 from dropscope.ensemble.calibration.searching import lowest
+from dropscope.results import Result
 
 __all__ = ["VarianceScale", "fit_variance", "noise_variance"]
 
@@ -17,7 +17,7 @@ LEAST = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
-class VarianceScale:
+class VarianceScale(Result):
     """Makes predicted variances true: `scale · variance + noise`.
 
     Attributes:
@@ -45,12 +45,6 @@ class VarianceScale:
             f"variance -> {self.scale:.4g} · variance + {self.noise:.4g}, fitted on {self.n_rows} rows\n"
             f"  negative log-likelihood {self.nll_before:.4g} -> {self.nll:.4g} nats"
         )
-
-    __str__ = describe
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers, ready for JSON."""
-        return dict(vars(self))
 
 
 def noise_variance(prediction: Numbers, y: Tensor | ArrayLike) -> float:

@@ -1,15 +1,17 @@
-"""Draw a figure as PNG with matplotlib, for papers and slides: light, and without any global state."""
+"""Draw figures with matplotlib as PNG and PDF, for papers and slides: light, and without any global state."""
 
 import math
 import textwrap
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from dropscope.errors import need
 from dropscope.report.picture import LIGHT, Bars, Figure, Key, Level, Line, Panel
 
-__all__ = ["to_png"]
+__all__ = ["draw_panels", "natural_size", "paper_style", "to_pdf", "to_png"]
 
 DASHES = {"solid": "-", "dash": "--", "dot": ":", "dashdot": "-.", "": "none"}
 MARKERS = {"circle": "o", "ring": "o", "diamond": "D", "cross": "x", "": ""}
@@ -18,8 +20,13 @@ STYLE = {
     "text.parse_math": False, "font.size": 9, "axes.edgecolor": LIGHT["muted"], "axes.spines.top": False,
     "axes.spines.right": False, "axes.titlesize": 10, "axes.titleweight": "bold", "xtick.color": LIGHT["muted"],
     "ytick.color": LIGHT["muted"], "text.color": LIGHT["ink"], "axes.labelcolor": LIGHT["ink"], "legend.frameon": False,
+    "pdf.fonttype": 42,  # text stays text, as journals ask for
 }  # fmt: skip
-
+# Small panels stand close together: smaller letters, shorter ticks.
+SMALL = {
+    "axes.titlesize": 8, "axes.titleweight": "normal", "axes.labelsize": 8, "xtick.labelsize": 7, "ytick.labelsize": 7,
+    "axes.titlepad": 3,
+}  # fmt: skip
 
 # Tried in this order for letters that the first lacks; a machine has some of them.
 FONTS = ("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Hiragino Sans", "Microsoft YaHei",
@@ -34,32 +41,109 @@ def to_png(figure: Figure, path: str | Path) -> None:
     Args:
         figure: the figure.
         path: the file.
-    """
-    matplotlib, backend = need("matplotlib", "study"), need("matplotlib.figure", "study")
-    columns = min(figure.columns, len(figure.panels))
-    heights = [max(panel.height for panel in row) for row in figure.rows]
-    # Named rows need room for their names.
-    width, least = (5.6, 7.4) if any(panel.flipped for panel in figure.panels) else (3.9, 5.2)
-    size = (max(width * columns, least), 3.2 * sum(heights) + 0.5)
-    caption = textwrap.wrap(" ".join(figure.caption.split()), int(CAPTION_WIDTH * size[0]))
-    below = CAPTION_LINE * len(caption) + 0.15
-    known = need("matplotlib.font_manager", "study").fontManager.get_font_names()
 
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    _save(figure, path, "png")
+
+
+def to_pdf(figure: Figure, path: str | Path) -> None:
+    """Write a figure as PDF, in lines and letters that stay sharp at every size, its caption below it.
+
+    Args:
+        figure: the figure.
+        path: the file.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    _save(figure, path, "pdf")
+
+
+def _save(figure: Figure, path: str | Path, form: str) -> None:
+    backend = need("matplotlib.figure", "study")
+    width, height = natural_size(figure)
+    caption = textwrap.wrap(" ".join(figure.caption.split()), int(CAPTION_WIDTH * width))
+    below = CAPTION_LINE * len(caption) + 0.15
+    # Without the time of day, one figure is one file.
+    about = {"Title": figure.title} | ({"CreationDate": None} if form == "pdf" else {})
+
+    with paper_style():
+        whole = backend.Figure(figsize=(width, height + below), dpi=130, layout="constrained")
+        canvas, foot = whole.subfigures(2, height_ratios=(height, below))
+        foot.text(0.01, 1, "\n".join(caption), va="top", fontsize=CAPTION_SIZE, color=LIGHT["muted"])
+        draw_panels(canvas, figure, width)
+        whole.savefig(path, format=form, metadata=about)
+
+
+@contextmanager
+def paper_style() -> Iterator[None]:
+    """Use the style of all figures on paper, letters that no font has included, until the block ends.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    matplotlib = need("matplotlib", "study")
+    known = need("matplotlib.font_manager", "study").fontManager.get_font_names()
     style = {**STYLE, "font.family": [name for name in FONTS if name in known]}
     with matplotlib.rc_context(style), warnings.catch_warnings():
         # A letter that no font has is a box in the figure; the page has it.
         warnings.filterwarnings("ignore", message="Glyph")
-        whole = backend.Figure(figsize=(size[0], size[1] + below), dpi=130, layout="constrained")
-        canvas, foot = whole.subfigures(2, height_ratios=(size[1], below))
-        foot.text(0.01, 1, "\n".join(caption), va="top", fontsize=CAPTION_SIZE, color=LIGHT["muted"])
-        axes = canvas.subplots(len(heights), columns, squeeze=False, height_ratios=heights).ravel()
+        yield
+
+
+def natural_size(figure: Figure) -> tuple[float, float]:
+    """Compute the size at which a figure reads well, without its caption.
+
+    Args:
+        figure: the figure.
+
+    Returns:
+        Width and height in inches.
+    """
+    columns = min(figure.columns, len(figure.panels))
+    # Named rows need room for their names.
+    width, least = (5.6, 7.4) if any(panel.flipped for panel in figure.panels) else (3.9, 5.2)
+    width = 2.3 if figure.small else width
+    return max(width * columns, least), 3.2 * sum(_heights(figure)) + 0.5
+
+
+def draw_panels(canvas: Any, figure: Figure, width: float) -> None:
+    """Draw the panels of a figure and its key.
+
+    Args:
+        canvas: a figure of matplotlib, or a part of one, in constrained layout.
+        figure: what to draw.
+        width: width of the canvas in inches.
+    """
+    columns = min(figure.columns, len(figure.panels))
+    with need("matplotlib", "study").rc_context(SMALL if figure.small else {}):
+        shape = len(figure.rows), columns
+        axes = canvas.subplots(*shape, squeeze=False, height_ratios=_heights(figure)).ravel()
         for axis, panel in zip(axes, figure.panels, strict=False):
             _panel(axis, panel)
-        for axis in axes[len(figure.panels) :]:
-            axis.set_axis_off()
-        if figure.keys:
-            canvas.legend(*_legend(figure.keys), loc="outside lower center", ncols=_columns(figure.keys, size[0]))
-        whole.savefig(path)
+    for axis in axes[len(figure.panels) :]:
+        axis.set_axis_off()
+    if figure.small:
+        _label_outer(axes[: len(figure.panels)], columns)
+    if figure.keys:
+        canvas.legend(*_legend(figure.keys), loc="outside lower center", ncols=_columns(figure.keys, width))
+
+
+def _heights(figure: Figure) -> list[float]:
+    return [max(panel.height for panel in row) for row in figure.rows]
+
+
+def _label_outer(axes: Any, columns: int) -> None:
+    """Small panels share their axes: labels stand on the left and below the lowest of each column."""
+    for i, axis in enumerate(axes):
+        if i % columns:
+            axis.set_ylabel("")
+            axis.tick_params(labelleft=False)
+        if i + columns < len(axes):
+            axis.set_xlabel("")
+            axis.tick_params(labelbottom=False)
 
 
 def _panel(axis: Any, panel: Panel) -> None:
