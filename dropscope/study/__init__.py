@@ -6,7 +6,7 @@ from dropscope.study.decision import Decision, Losses, decide
 from dropscope.study.keeping import KeptModel, load_model
 from dropscope.study.opening import load_result
 from dropscope.study.options import Options
-from dropscope.study.own_models import run_model
+from dropscope.study.own.models import run_model
 from dropscope.study.result import Advice, Arm, StudyResult
 from dropscope.study.runner import Progress, run
 

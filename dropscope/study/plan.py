@@ -26,7 +26,7 @@ FEWEST_STEPS, PATIENCE, PATIENT_STEPS = 10, 15, 500
 # Share of the remaining time planned for training and spectra: references, the refit and the report need the rest.
 PLANNED_SHARE = 0.8
 EXTENSION = 1.3  # epochs trained by a stack in which some models go on beyond the plan, over planned epochs
-CHEAPEST = 13_000  # evaluations of a spectrum that is timed
+MEASURED = 3  # networks whose spectra are timed
 
 
 def recipe_of(problem: Problem, options: Options, epochs: int) -> Recipe:
@@ -123,18 +123,17 @@ def plan_epochs(chunk: Chunk, count: float, seconds: float) -> int:
     """
     recipe = chunk.recipe
     steps = min(recipe.steps_per_epoch, 20)
-    brief = replace(recipe, steps_per_epoch=steps, epochs=1 + TIMED, patience=1 + TIMED, budget=CHEAPEST)
-    timed = replace(chunk, recipe=brief)
+    brief = replace(recipe, steps_per_epoch=steps, epochs=1 + TIMED, patience=1 + TIMED)
     ends: list[float] = []
-    fitted = train(timed, extend=False, on_epoch=lambda *_: ends.append(time.perf_counter()))
+    fitted = train(replace(chunk, recipe=brief), extend=False, on_epoch=lambda *_: ends.append(time.perf_counter()))
     # The first epoch also pays for what is allocated and started once.
     per_epoch = median(b - a for a, b in pairwise(ends)) * recipe.steps_per_epoch / steps
     start = time.perf_counter()
-    final_spectra(timed, fitted)
-    per_evaluation = (time.perf_counter() - start) / CHEAPEST
+    final_spectra(chunk, fitted[:MEASURED])
+    spectra = (time.perf_counter() - start) * len(fitted) / len(fitted[:MEASURED])
 
     def planned(epochs: int) -> float:
-        evaluations = recipe.budget + recipe.curve_budget * (2 * epochs).bit_length()
-        return count * (per_epoch * epochs * EXTENSION + per_evaluation * evaluations)
+        probes = (2 * epochs).bit_length() * recipe.curve_budget / recipe.budget
+        return count * (per_epoch * epochs * EXTENSION + spectra * (1 + probes))
 
     return bisect_right(range(MOST + 1), seconds * PLANNED_SHARE, lo=FEWEST + 1, key=planned) - 1

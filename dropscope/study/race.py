@@ -12,15 +12,15 @@ from dropscope.study.trial import Trial
 
 __all__ = ["Race", "beaten"]
 
-RUNGS = (1 / 8, 1 / 4, 1 / 2, 1)  # of the planned epochs
+RUNGS = (1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1)  # of the planned epochs
 CONFIDENCE = 0.995
 
 
 class Race:
     """Successive halving over the trials of a study, as `stack.train` asks for it (`beaten`).
 
-    After an eighth, a quarter, a half and all of the planned epochs, arms leave whose stop losses so far are `beaten`.
-    No dropout and the textbook's arm stay, since the report compares with them, and so does the best with dropout.
+    After a sixteenth to all of the planned epochs, at `RUNGS`, arms leave whose stop losses so far are `beaten`. No
+    dropout and the textbook's arm stay, since the report compares with them, and so does the best with dropout.
 
     Args:
         trials: all trials of the study, in the order in which they are trained.
@@ -57,8 +57,9 @@ def beaten(losses: np.ndarray, arms: Sequence[Rates], ratio: float) -> list[int]
 
         c sqrt(2 MS / S) + SE,    SE = sqrt(2 MS (1/S + n_select/n_fit)),
 
-    with the residual mean square MS of the arms in the race and their one-sided 99.5 % Dunnett point c. An arm within
-    SE of the best may be advised for its smaller rate; where b is the one that the advice would prefer, SE is left out.
+    with the residual mean square MS of the arms in the race and their one-sided 99.5 % Dunnett point c. An arm of a
+    smaller rate, which is closer to no dropout, may yet be advised if it is within SE of the best; where b has the
+    smaller rate, SE is left out.
 
     Args:
         losses: shape (arms, seeds).

@@ -62,7 +62,7 @@ class TestBeaten:
 
     def test_rungs_compare_the_best_so_far_and_forget_who_left(self):
         listed = trials([(0.0, 0.0), (0.0, 0.1), (0.0, 0.9)], (1e-3,), seeds=2)
-        race = Race(listed, epochs=16, ratio=1 / 3)
+        race = Race(listed, epochs=32, ratio=1 / 3)
         curves = [[1.0, 5.0], [1.01, 5.0], [7.0, 5.0], [2.0, 5.0], [2.005, 5.0], [8.0, 6.0]]
         assert race(1, curves) == set()
         assert race(2, curves) == {2, 5}

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from dropscope import report, study, surgery
 from dropscope.errors import StoreConflict
-from dropscope.study.own_data import bytes_digest
+from dropscope.study.own.data import bytes_digest
 
 TIMINGS = {"seconds", "pid"}
 

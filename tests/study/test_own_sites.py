@@ -11,10 +11,10 @@ from torch.utils.data import DataLoader, Dataset
 from dropscope import study
 from dropscope.errors import NoDropoutFound
 from dropscope.layers import ConcreteDropout
-from dropscope.study.own_options import Grid
-from dropscope.study.own_result import own_result
-from dropscope.study.own_scores import Metric
-from dropscope.study.own_sites import build_model, roles_of
+from dropscope.study.own.options import Grid
+from dropscope.study.own.result import own_result
+from dropscope.study.own.scores import Metric
+from dropscope.study.own.sites import build_model, roles_of
 
 
 def taking_rates(p_input, p_hidden):

@@ -13,10 +13,10 @@ from torch.optim import Optimizer
 from dropscope.sites.randomness import reseeded
 from dropscope.sites.streams import Streams
 from dropscope.stack.record import Record
-from dropscope.study.own_data import count_rows, read_parts, unpacked
-from dropscope.study.own_scores import Loss, Metric, answers, batch_loss, mean_loss
-from dropscope.study.own_sites import Roles, build_model
-from dropscope.study.own_streams import Stream, seed_for
+from dropscope.study.own.data import count_rows, read_parts, unpacked
+from dropscope.study.own.scores import Loss, Metric, answers, batch_loss, mean_loss
+from dropscope.study.own.sites import Roles, build_model
+from dropscope.study.own.streams import Stream, seed_for
 from dropscope.study.trial import Trial
 
 __all__ = ["OwnRecipe", "OwnTraining"]

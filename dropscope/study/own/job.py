@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from dropscope.study.executors import finished
-from dropscope.study.own_data import PARTS, bytes_digest
-from dropscope.study.own_options import Grid
-from dropscope.study.own_result import own_result
-from dropscope.study.own_scores import name_of
-from dropscope.study.own_sites import build_model, places_of, rates_taken, roles_of
-from dropscope.study.own_training import OwnRecipe, OwnTraining
-from dropscope.study.own_trial import OwnTask, read_fit_rows, run_own
+from dropscope.study.own.data import PARTS, bytes_digest
+from dropscope.study.own.options import Grid
+from dropscope.study.own.result import own_result
+from dropscope.study.own.scores import name_of
+from dropscope.study.own.sites import build_model, places_of, rates_taken, roles_of
+from dropscope.study.own.training import OwnRecipe, OwnTraining
+from dropscope.study.own.trial import OwnTask, read_fit_rows, run_own
 from dropscope.study.rates import Rates
 from dropscope.study.result import StudyResult
 from dropscope.study.runner import Progress

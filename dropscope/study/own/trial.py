@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dropscope.study.own_data import bytes_digest, count_rows, joined, moved, unpacked
-from dropscope.study.own_scores import answers
-from dropscope.study.own_spectra import measured, why_none
-from dropscope.study.own_training import OwnRecipe, OwnTraining
+from dropscope.study.own.data import bytes_digest, count_rows, joined, moved, unpacked
+from dropscope.study.own.scores import answers
+from dropscope.study.own.spectra import measured, why_none
+from dropscope.study.own.training import OwnRecipe, OwnTraining
 from dropscope.study.trial import Trial
 
 __all__ = ["FitRows", "OwnTask", "read_fit_rows", "run_own"]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dropscope.errors import closest
 from dropscope.study.metrics import score
-from dropscope.study.own_data import count_rows, joined, moved, unpacked
+from dropscope.study.own.data import count_rows, joined, moved, unpacked
 
 __all__ = ["Metric", "answers", "batch_loss", "mean_loss", "name_of"]
 

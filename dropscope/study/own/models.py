@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
 from dropscope.sites import Site
-from dropscope.study.own_options import Grid, check_device, check_picklable, check_settings, check_workers
-from dropscope.study.own_scores import Metric
-from dropscope.study.own_study import OwnStudy
-from dropscope.study.own_training import OwnRecipe
+from dropscope.study.own.job import OwnStudy
+from dropscope.study.own.options import Grid, check_device, check_picklable, check_settings, check_workers
+from dropscope.study.own.scores import Metric
+from dropscope.study.own.training import OwnRecipe
 from dropscope.study.result import StudyResult
 from dropscope.study.runner import Progress
 from dropscope.study.store import Store

@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from dropscope.study.advice import advise
-from dropscope.study.own_scores import REFERENCES, Metric, name_of
-from dropscope.study.own_sites import rates_taken
+from dropscope.study.own.scores import REFERENCES, Metric, name_of
+from dropscope.study.own.sites import rates_taken
 from dropscope.study.result import Advice, StudyResult, arms_of
 
 __all__ = ["own_result"]
