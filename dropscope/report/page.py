@@ -6,7 +6,7 @@ from typing import Any
 from dropscope.report.filling import fill
 from dropscope.report.picture import Figure
 from dropscope.report.reading import p_text
-from dropscope.report.tables import arms_table, references_table, refit_table, trials_table
+from dropscope.report.tables import arms_table, references_table, refit_table, targets_table, trials_table
 from dropscope.study import StudyResult
 from dropscope.study.metrics import LABELS
 
@@ -33,6 +33,7 @@ def render(result: StudyResult, figures: list[Figure]) -> str:
         "study.html", figures, result=result, answer=answer_of(result), numbers=numbers_of(result),
         options=_options(result), versions=result.versions, arms=arms_table(result),
         references=references_table(result), refit=refit_table(result), trials=trials_table(result),
+        targets=targets_table(result),
         files=[name for file in result.files if not (name := Path(file).name).endswith(DRAWN)],
     )  # fmt: skip
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from dropscope.report.reading import advised, number, orders_of
+from dropscope.report.reading import advised, number, orders_of, shown_arms, trials_of
 from dropscope.study import Arm, StudyResult
 from dropscope.study.metrics import LABELS
 from dropscope.study.rates import rate_of, rate_text
 
-__all__ = ["Table", "arms_table", "number_text", "references_table", "refit_table", "trials_table"]
+__all__ = ["Table", "arms_table", "number_text", "references_table", "refit_table", "targets_table", "trials_table"]
 
 # Beside the metric of the study, what a reader knows best.
 MORE = {"regression": ("r2", "coverage"), "classification": ("accuracy", "balanced_accuracy")}
@@ -100,6 +100,35 @@ def refit_table(result: StudyResult) -> Table | None:
     columns = ["rows trained on", "learning rate", "best epoch", *(f"test {LABELS[name]}" for name in kept["test"])]
     cells = [f"{kept['rows']:,}", f"{kept['lr']:g}", f"{kept['best_epoch']}", *map(number_text, kept["test"].values())]
     return Table(columns, [cells])
+
+
+def targets_table(result: StudyResult) -> Table | None:
+    """List the scores of each of several targets: of the networks that matter, and of the reference models.
+
+    Args:
+        result: the study.
+
+    Returns:
+        One row a model, two columns a target; None for a single target.
+    """
+    if len(result.targets) < 2:
+        return None
+    label = LABELS[result.metric]
+    columns = ["model", *(f"{name}: {part} {label}" for name in result.targets for part in ("selection", "test"))]
+    rows = []
+    for name, arm in shown_arms(result):
+        told = [trial["by_target"] for trial in trials_of(result, arm)]
+        rows.append([name, *_by_target(result, {part: [one[part] for one in told] for part in ("select", "test")})])
+    rows += [[row["label"], *_by_target(result, row["by_target"])] for row in result.references]
+    return Table(columns, rows)
+
+
+def _by_target(result: StudyResult, scores: dict[str, list[dict[str, Any]]]) -> list[str]:
+    return [
+        _over_seeds(seed[name][result.metric] for seed in scores[part])
+        for name in result.targets
+        for part in ("select", "test")
+    ]
 
 
 def trials_table(result: StudyResult) -> Table:
