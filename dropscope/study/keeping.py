@@ -11,7 +11,7 @@ import torch
 from dropscope import stack
 from dropscope.errors import BadTable
 from dropscope.study.chunk import Chunk, Recipe, train
-from dropscope.study.plan import epoch_steps
+from dropscope.study.plan import study_steps
 from dropscope.study.preprocess import Encoder
 from dropscope.study.problem import Problem
 from dropscope.study.rates import rate_of
@@ -45,7 +45,7 @@ def refit(result: StudyResult, problem: Problem, recipe: Recipe, folder: Path) -
     wide = Cut(np.sort(np.concatenate([cut.fit, cut.select])), cut.stop, cut.select[:0])
     data = problem.encoded(wide)
     trial = Trial(arm.p_input, arm.p_hidden, arm.lr, seed=0)
-    steps = epoch_steps(len(wide.fit), recipe.batch_size)
+    steps = study_steps(len(wide.fit), recipe.batch_size)
     chunk = Chunk(
         (trial,), (trial.key("refit"),), data, problem.scorer, problem.cutter.test,
         Recipe(**{**vars(recipe), "steps_per_epoch": steps}),

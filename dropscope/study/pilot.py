@@ -16,7 +16,7 @@ PILOT_SEEDS = 2
 
 def pilot_rates(optimizer: str) -> tuple[float, ...]:
     """List the learning rates that a pilot tries: half a decade apart, around what is common for the optimizer."""
-    return (1e-2, 3e-2, 1e-1, 3e-1, 1.0) if optimizer == "sgd" else (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+    return (3e-2, 1e-1, 3e-1) if optimizer == "sgd" else (1e-3, 3e-3, 1e-2)
 
 
 def pilot_chunks(chunks: Sequence[Chunk]) -> list[Chunk]:

@@ -14,7 +14,7 @@ from dropscope.study.options import Options
 from dropscope.study.problem import Problem, SeedData
 from dropscope.study.trial import Trial
 
-__all__ = ["chunks", "plan_epochs", "recipe_of"]
+__all__ = ["MOST_STEPS", "chunks", "epoch_steps", "plan_epochs", "recipe_of", "study_steps"]
 
 STACK_BYTES = 1 << 30
 DEFAULT_SECONDS = 180.0
@@ -23,6 +23,7 @@ TIMED = 5  # epochs
 # On a small table a pass is a few updates: 15 of them would end training on the noise of a high rate, long before it
 # has learned.
 FEWEST_STEPS, PATIENCE, PATIENT_STEPS = 10, 15, 500
+MOST_STEPS = 500  # on a large table a pass is so long that ten of them would take hours
 # Share of the remaining time planned for training and spectra: references, the refit and the report need the rest.
 PLANNED_SHARE = 0.8
 EXTENSION = 1.3  # epochs trained by a stack in which some models go on beyond the plan, over planned epochs
@@ -47,7 +48,7 @@ def recipe_of(problem: Problem, options: Options, epochs: int) -> Recipe:
     )  # fmt: skip
     blocks = tuple(map(tuple, problem.encoded_blocks())) if len(problem.blocks) > 1 else ()
     # One number of updates for all seeds, whose fit parts differ where groups are cut: that of the first.
-    steps = epoch_steps(len(problem.cutter.cut(0).fit), options.batch_size)
+    steps = study_steps(len(problem.cutter.cut(0).fit), options.batch_size)
     return Recipe(
         shape=shape,
         optimizer=options.optimizer,
@@ -72,6 +73,11 @@ def recipe_of(problem: Problem, options: Options, epochs: int) -> Recipe:
 def epoch_steps(rows: int, batch_size: int) -> int:
     """Updates of an epoch: one pass over the fit rows, and at least 10."""
     return max(FEWEST_STEPS, rows // batch_size)
+
+
+def study_steps(rows: int, batch_size: int) -> int:
+    """Updates of a study's epoch: those of a pass over the fit rows, at least 10 and at most 500."""
+    return min(MOST_STEPS, epoch_steps(rows, batch_size))
 
 
 def _curve_budget(blocks: int) -> int:
@@ -123,11 +129,10 @@ def plan_epochs(chunk: Chunk, count: float, seconds: float) -> int:
     """
     recipe = chunk.recipe
     steps = min(recipe.steps_per_epoch, 20)
-    brief = replace(recipe, steps_per_epoch=steps, epochs=1 + TIMED, patience=1 + TIMED)
-    ends: list[float] = []
-    fitted = train(replace(chunk, recipe=brief), extend=False, on_epoch=lambda *_: ends.append(time.perf_counter()))
-    # The first epoch also pays for what is allocated and started once.
-    per_epoch = median(b - a for a, b in pairwise(ends)) * recipe.steps_per_epoch / steps
+    fitted, per_epoch = _timed(chunk, steps)
+    if recipe.steps_per_epoch > steps:  # the stop rows cost as much after few updates as after many
+        per_update = max(0.0, per_epoch - _timed(chunk, 1)[1]) / (steps - 1)
+        per_epoch += per_update * (recipe.steps_per_epoch - steps)
     start = time.perf_counter()
     final_spectra(chunk, fitted[:MEASURED])
     spectra = (time.perf_counter() - start) * len(fitted) / len(fitted[:MEASURED])
@@ -137,3 +142,12 @@ def plan_epochs(chunk: Chunk, count: float, seconds: float) -> int:
         return count * (per_epoch * epochs * EXTENSION + spectra * (1 + probes))
 
     return bisect_right(range(MOST + 1), seconds * PLANNED_SHARE, lo=FEWEST + 1, key=planned) - 1
+
+
+def _timed(chunk: Chunk, steps: int) -> tuple[list[stack.Fitted], float]:
+    """Train a chunk for a few epochs of so many updates; return its networks and the seconds of an epoch."""
+    brief = replace(chunk.recipe, steps_per_epoch=steps, epochs=1 + TIMED, patience=1 + TIMED)
+    ends: list[float] = []
+    fitted = train(replace(chunk, recipe=brief), extend=False, on_epoch=lambda *_: ends.append(time.perf_counter()))
+    # The first epoch also pays for what is allocated and started once.
+    return fitted, median(b - a for a, b in pairwise(ends))

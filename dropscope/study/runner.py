@@ -19,7 +19,7 @@ from dropscope.study.halving import run_halved
 from dropscope.study.keeping import refit
 from dropscope.study.options import Options
 from dropscope.study.pilot import PILOT_SEEDS, pilot, pilot_chunks, pilot_rates
-from dropscope.study.plan import DEFAULT_SECONDS, STACK_BYTES, chunks, plan_epochs, recipe_of
+from dropscope.study.plan import DEFAULT_SECONDS, MOST_STEPS, STACK_BYTES, chunks, plan_epochs, recipe_of
 from dropscope.study.problem import Problem, SeedData, pose
 from dropscope.study.references import references
 from dropscope.study.result import StudyResult, arms_of
@@ -156,6 +156,9 @@ class _Job:
         aside = {*GRID, "halving", "weight_column"}
         options = {name: value for name, value in asdict(self.options).items() if name not in aside}
         told = {name: value for name, value in options.items() if name not in LATER or value != LATER[name]}
+        # An epoch of a large table was a whole pass once: such a store is another study's.
+        short = len(self.data[0].cut.fit) // self.options.batch_size > MOST_STEPS
+        told |= {"most_steps": MOST_STEPS} if short else {}
         return {**told, "data": self.problem.fingerprint, "numerics": NUMERICS, "torch": torch.__version__}
 
     @property

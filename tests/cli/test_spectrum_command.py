@@ -11,6 +11,7 @@ from saved_models import write_table
 
 # On independent bits: a and b, plus half of c. Variances 1/16 of a, b, ab and c each.
 TRUTH = [3 / 4, 1 / 4, 0.0]
+TOTAL_ERROR = 0.008  # standard deviation of the total at 6,000 evaluations, over 1,500 seeds
 FORMS = [
     "net.pt", "net.pth", "dynamic.pt2", "fixed.pt2", "dynamic.onnx", "fixed.onnx", "forms:network", "forms:function",
     "forms:tree",
@@ -26,7 +27,7 @@ def test_every_form_of_a_function_has_its_spectrum(dropscope, seed, form):
     for share, low, high, truth in zip(found["share"], found["low"], found["high"], TRUTH, strict=False):
         # The half-width of a 95 % interval is 1.96 standard errors.
         assert abs(share - truth) <= 5 / 1.96 * (high - low) / 2 + 1e-6
-    assert found["total"] == pytest.approx(1 / 4, rel=0.1)
+    assert abs(found["total"] - 1 / 4) <= 5.5 * TOTAL_ERROR
 
 
 def test_all_forms_agree_to_rounding_at_one_seed(dropscope, seed):

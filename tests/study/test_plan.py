@@ -1,5 +1,7 @@
 """Plans: chunks hold one seed, fit memory and workers, and never change what a trial is."""
 
+from dataclasses import replace
+
 import numpy as np
 import polars
 import pytest
@@ -8,7 +10,7 @@ from dropscope import stack
 from dropscope.study import Options
 from dropscope.study import plan as planning
 from dropscope.study.chunk import train
-from dropscope.study.plan import chunks, epoch_steps, plan_epochs, recipe_of
+from dropscope.study.plan import chunks, epoch_steps, plan_epochs, recipe_of, study_steps
 from dropscope.study.problem import pose
 from dropscope.study.trial import trials
 
@@ -43,6 +45,22 @@ def test_a_chunk_fits_in_memory(setting, monkeypatch):
 @pytest.mark.parametrize(("rows", "steps"), [(50, 10), (999, 10), (1000, 10), (4150, 41)])
 def test_an_epoch_is_a_pass_and_at_least_ten_updates(rows, steps):
     assert epoch_steps(rows, 100) == steps
+
+
+@pytest.mark.parametrize(("rows", "steps"), [(50, 10), (4150, 41), (50_099, 500), (50_100, 500), (480_000, 500)])
+def test_an_epoch_of_a_study_is_no_longer_than_500_updates(rows, steps):
+    assert study_steps(rows, 100) == steps
+
+
+def test_stop_rows_are_paid_once_an_epoch_in_the_plan(setting, monkeypatch):
+    """A clock by which an update takes 1 second and the stop rows 100: 20 epochs of 50 updates take 3,000 seconds."""
+    problem, options, data, keyed = setting
+    [chunk, *_] = chunks(problem, data, keyed, replace(recipe_of(problem, options, 5), steps_per_epoch=50))
+    monkeypatch.setattr(planning, "_timed", lambda chunk, steps: ([None], steps + 100.0))
+    monkeypatch.setattr(planning, "final_spectra", lambda chunk, fitted: [])
+    enough = 20 * (50 + 100) * planning.EXTENSION / planning.PLANNED_SHARE
+    assert plan_epochs(chunk, 1, enough * 1.01) == 20
+    assert plan_epochs(chunk, 1, enough * 0.99) == 19
 
 
 def test_patience_covers_500_updates_unless_it_is_given(setting):
