@@ -85,9 +85,7 @@ def _wrong(record: dict[str, Any]) -> dict[str, Any]:
     elif advice["kind"] == "no dropout":
         why = f"{lowest} gained {gain:.1f} %, and no rate could gain 1 %"
     else:
-        why = (
-            f"by mean rank {advised}, while {lowest} was lowest: gain {gain:.1f} %, {bar:.1f} % would pass"
-        )
+        why = f"by mean rank {advised}, while {lowest} was lowest: gain {gain:.1f} %, {bar:.1f} % would pass"
     return {"table": record["table"], "regret": found["advice"], "kind": advice["kind"], "advised": advised,
             "lowest": lowest, "hindsight": hindsight, "why": why}  # fmt: skip
 

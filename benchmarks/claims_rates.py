@@ -4,7 +4,6 @@ The tables are those of `advice_tables`: bundled ones, and others from the folde
 left out, and said.
 """
 
-from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -200,7 +199,6 @@ def best_rates(losses: np.ndarray, draws: np.ndarray) -> np.ndarray:
     "gains on test images",
 )
 def convolutions() -> Finding:
-    shape = (len(IMAGE_RATES), IMAGE_SEEDS)
     found = {
         kind: np.array([[image_losses(kind, p, seed) for seed in range(IMAGE_SEEDS)] for p in IMAGE_RATES])
         for kind in NETWORKS
@@ -218,11 +216,11 @@ def convolutions() -> Finding:
         test, chosen = one[..., TEST], IMAGE_RATES.index(rates[kind])
         gain, least, most = interval(100 * (test[0] - test[chosen]) / test[0].mean())
         lines.append(
-            f"{kind}: best rate {rates[kind]:.1f} (nine in ten draws of seeds: {spread(drawn[kind])}), gains {gain:.0f} % "
-            f"[{least:.0f}, {most:.0f}] of the test loss without dropout; test loss by rate {curve(test)}"
+            f"{kind}: best rate {rates[kind]:.1f} (90 % of draws of seeds: {spread(drawn[kind])}), gains {gain:.0f} "
+            f"[{least:.0f}, {most:.0f}] % of the test loss without dropout; test loss by rate {curve(test)}"
         )
     data = {kind: one.tolist() for kind, one in found.items()}
-    return Finding(verdict(low > 0), lines, {"rates": IMAGE_RATES, "shape": shape, **data})
+    return Finding(verdict(low > 0), lines, {"rates": IMAGE_RATES, **data})
 
 
 def spread(rates: np.ndarray) -> str:
@@ -230,5 +228,5 @@ def spread(rates: np.ndarray) -> str:
     return f"{low:.1f} to {high:.1f}"
 
 
-def curve(losses: Sequence[Sequence[float]] | np.ndarray) -> str:
+def curve(losses: np.ndarray) -> str:
     return ", ".join(f"{p:g}: {mean:.3f}" for p, mean in zip(IMAGE_RATES, np.mean(losses, 1), strict=True))

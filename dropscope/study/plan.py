@@ -19,7 +19,7 @@ __all__ = ["MOST_STEPS", "chunks", "epoch_steps", "plan_epochs", "recipe_of", "s
 STACK_BYTES = 1 << 30
 DEFAULT_SECONDS = 180.0
 FEWEST, MOST = 10, 500
-TIMED = 5  # epochs
+TIMED, TIMED_ROWS = 5, 1280  # epochs, and stop rows of each
 # On a small table a pass is a few updates: 15 of them would end training on the noise of a high rate, long before it
 # has learned.
 FEWEST_STEPS, PATIENCE, PATIENT_STEPS = 10, 15, 500
@@ -130,9 +130,12 @@ def plan_epochs(chunk: Chunk, count: float, seconds: float) -> int:
     recipe = chunk.recipe
     steps = min(recipe.steps_per_epoch, 20)
     fitted, per_epoch = _timed(chunk, steps)
-    if recipe.steps_per_epoch > steps:  # the stop rows cost as much after few updates as after many
-        per_update = max(0.0, per_epoch - _timed(chunk, 1)[1]) / (steps - 1)
-        per_epoch += per_update * (recipe.steps_per_epoch - steps)
+    stop = len(chunk.data.cut.stop)
+    if recipe.steps_per_epoch > steps or stop > TIMED_ROWS:
+        shortest = _timed(chunk, 1)[1]
+        per_update = max(0.0, per_epoch - shortest) / (steps - 1)
+        per_stop = max(0.0, shortest - per_update) / min(stop, TIMED_ROWS)
+        per_epoch = per_update * recipe.steps_per_epoch + per_stop * stop
     start = time.perf_counter()
     final_spectra(chunk, fitted[:MEASURED])
     spectra = (time.perf_counter() - start) * len(fitted) / len(fitted[:MEASURED])
@@ -145,9 +148,11 @@ def plan_epochs(chunk: Chunk, count: float, seconds: float) -> int:
 
 
 def _timed(chunk: Chunk, steps: int) -> tuple[list[stack.Fitted], float]:
-    """Train a chunk for a few epochs of so many updates; return its networks and the seconds of an epoch."""
-    brief = replace(chunk.recipe, steps_per_epoch=steps, epochs=1 + TIMED, patience=1 + TIMED)
+    """Train a chunk for a few short epochs with few stop rows; return its networks and the seconds of an epoch."""
+    recipe = replace(chunk.recipe, steps_per_epoch=steps, epochs=1 + TIMED, patience=1 + TIMED)
+    cut = replace(chunk.data.cut, stop=chunk.data.cut.stop[:TIMED_ROWS])
+    brief = replace(chunk, recipe=recipe, data=replace(chunk.data, cut=cut))
     ends: list[float] = []
-    fitted = train(replace(chunk, recipe=brief), extend=False, on_epoch=lambda *_: ends.append(time.perf_counter()))
+    fitted = train(brief, extend=False, on_epoch=lambda *_: ends.append(time.perf_counter()))
     # The first epoch also pays for what is allocated and started once.
     return fitted, median(b - a for a, b in pairwise(ends))

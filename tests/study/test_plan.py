@@ -53,14 +53,19 @@ def test_an_epoch_of_a_study_is_no_longer_than_500_updates(rows, steps):
 
 
 def test_stop_rows_are_paid_once_an_epoch_in_the_plan(setting, monkeypatch):
-    """A clock by which an update takes 1 second and the stop rows 100: 20 epochs of 50 updates take 3,000 seconds."""
+    """A clock by which an update takes 1 second and the stop rows 100: 20 epochs of 50 updates take 3,000 seconds.
+
+    The same clock on half of the stop rows: all of them take 200.
+    """
     problem, options, data, keyed = setting
     [chunk, *_] = chunks(problem, data, keyed, replace(recipe_of(problem, options, 5), steps_per_epoch=50))
     monkeypatch.setattr(planning, "_timed", lambda chunk, steps: ([None], steps + 100.0))
     monkeypatch.setattr(planning, "final_spectra", lambda chunk, fitted: [])
-    enough = 20 * (50 + 100) * planning.EXTENSION / planning.PLANNED_SHARE
-    assert plan_epochs(chunk, 1, enough * 1.01) == 20
-    assert plan_epochs(chunk, 1, enough * 0.99) == 19
+    for rows, stop in ((len(chunk.data.cut.stop), 100), (len(chunk.data.cut.stop) // 2, 200)):
+        monkeypatch.setattr(planning, "TIMED_ROWS", rows)
+        enough = 20 * (50 + stop) * planning.EXTENSION / planning.PLANNED_SHARE
+        assert plan_epochs(chunk, 1, enough * 1.01) == 20
+        assert plan_epochs(chunk, 1, enough * 0.99) == 19
 
 
 def test_patience_covers_500_updates_unless_it_is_given(setting):
