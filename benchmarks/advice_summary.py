@@ -80,12 +80,10 @@ def _wrong(record: dict[str, Any]) -> dict[str, Any]:
     gain, bar = unit * advice["gain"], unit * advice["critical"] * advice["gain_se"]
     if advice["kind"] == "void":
         why = advice["sentence"]
-    elif found["lowest"] > found["advice"] / 2:
-        why = f"selection rows misled: {lowest} was lowest there and has regret {100 * found['lowest']:.1f} % too"
     elif advice["kind"] == "no dropout":
         why = f"{lowest} gained {gain:.1f} %, and no rate could gain 1 %"
     else:
-        why = f"by mean rank {advised}, while {lowest} was lowest: gain {gain:.1f} %, {bar:.1f} % would pass"
+        why = f"selection rows misled: {lowest} was lowest there, a gain of {gain:.1f} % where {bar:.1f} % would pass"
     return {"table": record["table"], "regret": found["advice"], "kind": advice["kind"], "advised": advised,
             "lowest": lowest, "hindsight": hindsight, "why": why}  # fmt: skip
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dropscope.study.decision import Decision, Losses, decide, foremost
+from dropscope.study.decision import Decision, Losses, decide
 from dropscope.study.metrics import LABELS
 from dropscope.study.rates import SINGLE, Rates, largest, rate_of, rate_text
 from dropscope.study.result import Advice, Arm, StudyResult
@@ -41,11 +41,10 @@ def advise(result: StudyResult) -> Advice:
     if best >= constant:
         sentence = f"The advice is void: the best network ({metric} {best:.4g}) loses to the constant ({constant:.4g})."
         return _void(sentence, "The networks learned nothing that holds on new rows: look at the data first.", excluded)
-    losses = Losses(tuple(arm.rates for arm in kept), _table(result, kept), _ratio(result), left)
-    decision = decide(losses)
+    decision = decide(Losses(tuple(arm.rates for arm in kept), _table(result, kept), _ratio(result), left))
     if not kept[0].converged:
-        staying = [i for i in range(len(kept)) if i not in left]
-        decision = replace(decision, kind="cannot tell", arm=foremost(losses, staying), seeds_needed=None)
+        guess = decision.best if decision.gains[decision.best] > 0 else 0
+        decision = replace(decision, kind="cannot tell", arm=guess, seeds_needed=None)
     arm = kept[decision.arm]
     sentences = (
         _answer(decision, kept, metric),

@@ -2,7 +2,6 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -11,7 +10,7 @@ from scipy import optimize, special, stats
 
 from dropscope.study.rates import Rates, largest, place_of
 
-__all__ = ["Decision", "Losses", "decide", "dunnett_point", "foremost", "precedence", "residual_square"]
+__all__ = ["Decision", "Losses", "decide", "dunnett_point", "precedence", "residual_square"]
 
 CONFIDENCE = 0.9
 NEGLIGIBLE = 0.01  # of the p=0 loss
@@ -74,10 +73,9 @@ def decide(losses: Losses) -> Decision:
     Gains d(a,s) = loss(p=0, s) - loss(a, s) form a randomised-block table: with MS the residual mean square of p=0 and
     the R arms in the race, on R(S-1) degrees of freedom, SE = sqrt(2 MS (1/S + n_select/n_fit)). Dropout is advised if
     max gain / SE passes the Dunnett point c of all arms compared; no dropout if gain + c SE < 1 % of the p=0 loss for
-    every arm. Of the arms that pass, that of the best mean rank over seeds is advised; if the data cannot tell, that of
-    the best mean rank of all, p=0 among them, is the best guess. An arm is out of the race if the best gains more than
-    c SE over it: its losses, far from those that are compared, scatter more than they do, and would hide what these
-    show.
+    every arm. The arm of the lowest mean loss is advised; if the data cannot tell, it is the best guess, be it p=0. An
+    arm is out of the race if the best gains more than c SE over it: its losses, far from those that are compared,
+    scatter more than they do, and would hide what these show.
 
     Args:
         losses: two seeds and two arms or more.
@@ -107,37 +105,13 @@ def decide(losses: Losses) -> Decision:
     se, point = noise.error(seeds), noise.point(seeds)
     edge = _at_edge(arms, best)
     if gains[best] > point * se:
-        passing = [i for i in stayed if gains[i] > point * se]
-        return Decision("dropout", foremost(losses, passing), best, gains, se, point, None, edge)
+        return Decision("dropout", best, best, gains, se, point, None, edge)
     limit = NEGLIGIBLE * float(values[0].mean())
     if gains[best] + point * se <= limit:
         return Decision("no dropout", 0, best, gains, se, point, None, edge)
     needed = _seeds_needed(float(gains[best]), noise, limit, seeds)
-    return Decision("cannot tell", foremost(losses, [0, *stayed]), best, gains, se, point, needed, edge)
-
-
-def foremost(losses: Losses, candidates: Sequence[int]) -> int:
-    """Find the arm of the best mean rank over seeds, which one seed of a large loss cannot sway.
-
-    Args:
-        losses: the losses of all arms.
-        candidates: positions of the arms to rank.
-
-    Returns:
-        The position of the best; of equals, that of the lower mean loss, then by `precedence`.
-
-    Example:
-        >>> table = np.array([[1.0, 1.0, 9.0], [2.0, 2.0, 2.0]])  # a lower mean, but worse in two seeds of three
-        >>> foremost(Losses(((0, 0), (0, 0.5)), table, ratio=1 / 3), [0, 1])
-        0
-    """
-    values = losses.values[list(candidates)]
-    ranks = stats.rankdata(values, axis=0).mean(1)
-    order = [
-        (rank, mean, *precedence(losses.arms[i]))
-        for i, rank, mean in zip(candidates, ranks, values.mean(1), strict=True)
-    ]
-    return candidates[order.index(min(order))]
+    guess = best if gains[best] > 0 else 0
+    return Decision("cannot tell", guess, best, gains, se, point, needed, edge)
 
 
 def _noise(losses: Losses, gains: np.ndarray, best: int) -> _Noise:
