@@ -100,7 +100,7 @@ def decide(losses: Losses) -> Decision:
         raise ValueError(f"`losses` must hold two arms and two seeds or more, got {count} and {seeds}.")
     gains = values[0].mean() - values.mean(1)
     stayed = [i for i in range(1, count) if i not in losses.left]
-    best = max(stayed, key=lambda i: gains[i])
+    best = min(stayed, key=lambda i: (-gains[i], *precedence(arms[i])))
     noise = _noise(losses, gains, best)
     se, point = noise.error(seeds), noise.point(seeds)
     edge = _at_edge(arms, best)

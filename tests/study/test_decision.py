@@ -106,6 +106,13 @@ def test_the_lowest_mean_loss_is_advised():
     assert (decision.kind, decision.arm) == ("dropout", 4)
 
 
+def test_of_equals_small_rates_go_first_then_hidden_before_input_before_both():
+    arms = ((0.0, 0.0), (0.25, 0.25), (0.25, 0.0), (0.0, 0.25), (0.0, 0.5))
+    values = np.array([[2.0, 2.5], [1.0, 1.5], [1.0, 1.5], [1.0, 1.5], [1.0, 1.5]])
+    assert arms[decide(Losses(arms, values, ratio=1 / 3)).arm] == (0.0, 0.25)
+    assert arms[:3][decide(Losses(arms[:3], values[:3], ratio=1 / 3)).arm] == (0.25, 0.0)
+
+
 def test_where_the_data_cannot_tell_the_lowest_mean_loss_is_the_best_guess():
     unclear = decide(Losses(ARMS, table([2, 1.98, 1.99, 2.0, 2.1, 2.0], noise=0.1), ratio=1.0))
     assert (unclear.kind, unclear.arm) == ("cannot tell", 1)
