@@ -36,7 +36,7 @@ def test_the_study_is_kept_and_its_advice_followed(seed):
         warnings.simplefilter("ignore", ConvergenceWarning)  # two epochs may not suffice
         model = regressor(p="auto", study_options=QUICK).fit(x, y)
     advice = model.study_.advice
-    assert model.p_ == ((advice.p_input, advice.p_hidden) if advice.kind == "dropout" else (0.0, 0.0))
+    assert model.p_ == (advice.p_input, advice.p_hidden)  # a best guess, where the study cannot tell
     assert isinstance(model.study_, study.StudyResult)
     assert model.study_.task == "regression"
     assert model.study_.options["width"] == model.width
@@ -58,6 +58,11 @@ def test_the_advised_rates_are_those_of_the_network(advised):
 def test_no_dropout_is_used_where_none_is_advised(kind, advised):
     advised(kind)
     assert regressor(p="auto", max_iter=2).fit(*product(0)).p_ == (0.0, 0.0)
+
+
+def test_a_best_guess_is_followed(advised):
+    advised("cannot tell", 0.1)
+    assert regressor(p="auto", max_iter=2).fit(*product(0)).p_ == (0.1, 0.0)
 
 
 def test_a_void_study_is_said(advised):
