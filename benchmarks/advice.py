@@ -5,7 +5,8 @@ budget; Optuna's TPE gets the same seconds for input p, hidden p and learning ra
 (.2, .5) take the learning rate of the study's pilot. Then what each chose, and every arm of the study's grid, is
 trained on fresh cuts of those rows and scored on the test rows. The best arm in hindsight is found on half of the test
 rows and regret measured on the other half, swapped. "lowest" is the arm of the lowest mean selection loss, whatever the
-statistics say; the advice is its best guess where the data cannot tell, and no dropout where it is void.
+statistics and its neighbours say; the advice is its best guess where the data cannot tell, and no dropout where it is
+void.
 
 Finished tables are appended to benchmarks/results/advice.jsonl, and the same call goes on where an interrupted one was;
 several may run at once on different tables. Writes benchmarks/results/advice.json.
@@ -41,7 +42,7 @@ HABITS = {"p=0": (0.0, 0.0), "p=.5": (0.0, 0.5), "(.2, .5)": (0.2, 0.5)}
 SMOKE = {"only": ["diabetes", "breast_cancer", "planted_pairs"], "seconds": 4.0, "seeds": 2}
 
 
-def measure(table: Table, seconds: float, seeds: int) -> dict[str, Any]:
+def measure(table: Table, seconds: float, seeds: int, split: int) -> dict[str, Any]:
     """Run the study and Optuna on one table, then train and test what every method chose."""
     result = run(table.frame, table.target, max_seconds=seconds, **table.options)
     options = Options.of(**table.options)
@@ -57,6 +58,7 @@ def measure(table: Table, seconds: float, seeds: int) -> dict[str, Any]:
         "table": table.name,
         "seconds": seconds,
         "seeds": seeds,
+        "split": split,
         "metric": result.metric,
         "rows": result.rows,
         "columns": len(result.features),
@@ -126,7 +128,7 @@ def finished(path: Path, **settings: Any) -> dict[str, dict[str, Any]]:
     """Read the records of the tables that were measured with these settings; the last one of each counts."""
     lines = path.read_text().splitlines() if path.exists() else []
     records = [json.loads(line) for line in lines if line.endswith("}")]  # one may have been cut short
-    return {r["table"]: r for r in records if all(r[name] == value for name, value in settings.items())}
+    return {r["table"]: r for r in records if all(r.get(name) == value for name, value in settings.items())}
 
 
 def append(path: Path, record: dict[str, Any]) -> None:
@@ -141,6 +143,7 @@ def arguments(description: str, *, seeds: int) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=LOADERS, default=[*LOADERS], metavar="TABLE", help="these tables")
     parser.add_argument("--seconds", type=float, default=60.0, help="wall budget of a study, and of Optuna")
     parser.add_argument("--seeds", type=int, default=seeds, help="networks of each kind that are trained afresh")
+    parser.add_argument("--split", type=int, default=0, help="which rows are test rows")
     parser.add_argument("--data", help="folder of the tables that are not bundled (or set DROPSCOPE_DATA)")
     parser.add_argument("--smoke", action="store_true", help="three small tables in a few seconds each; keeps nothing")
     options = parser.parse_args()
@@ -152,19 +155,20 @@ def arguments(description: str, *, seeds: int) -> argparse.Namespace:
     return options
 
 
-def loaded(names: Sequence[str]) -> Any:
+def loaded(names: Sequence[str], split: int) -> Any:
     """Load tables one by one; say which cannot be had."""
     for name in names:
         try:
-            yield load(name)
+            yield load(name, split)
         except MissingData as error:
             print(f"left out: {name}. {error}", flush=True)
 
 
 def main() -> None:
     options = arguments(__doc__, seeds=10)
-    path, settings = options.folder / "advice.jsonl", {"seconds": options.seconds, "seeds": options.seeds}
-    for table in loaded([name for name in options.only if name not in finished(path, **settings)]):
+    path = options.folder / "advice.jsonl"
+    settings = {"seconds": options.seconds, "seeds": options.seeds, "split": options.split}
+    for table in loaded([name for name in options.only if name not in finished(path, **settings)], options.split):
         start = time.perf_counter()
         record = measure(table, **settings)
         append(path, record)

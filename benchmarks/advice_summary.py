@@ -83,7 +83,7 @@ def _wrong(record: dict[str, Any]) -> dict[str, Any]:
     elif advice["kind"] == "no dropout":
         why = f"{lowest} gained {gain:.1f} %, and no rate could gain 1 %"
     else:
-        why = f"selection rows misled: {lowest} was lowest there, a gain of {gain:.1f} % where {bar:.1f} % would pass"
+        why = f"held rows misled: {lowest} was lowest on selection rows, by {gain:.1f} % where {bar:.1f} % would pass"
     return {"table": record["table"], "regret": found["advice"], "kind": advice["kind"], "advised": advised,
             "lowest": lowest, "hindsight": hindsight, "why": why}  # fmt: skip
 

@@ -39,22 +39,22 @@ class Table:
     options: dict[str, Any]
 
 
-def load(name: str) -> Table:
-    """Read a table and set its test rows aside, the same at every call.
+def load(name: str, split: int = 0) -> Table:
+    """Read a table and set its test rows aside; `split` says which, the same at every call.
 
     Raises:
         MissingData: its file is in none of the folders.
     """
     frame, target, options = LOADERS[name]()
     groups = frame[options["group_column"]].to_numpy() if "group_column" in options else np.arange(frame.height)
-    frame = frame.with_columns(polars.Series(PART, _parts(groups)))
+    frame = frame.with_columns(polars.Series(PART, _parts(groups, split)))
     return Table(name, frame.filter(polars.col(PART) != ""), target, {**options, "split_column": PART})
 
 
-def _parts(groups: np.ndarray) -> np.ndarray:
+def _parts(groups: np.ndarray, split: int) -> np.ndarray:
     """Divide whole groups into `train` and `test`; rows beyond what either may have are left out, as ``."""
     names, group, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    order = np.random.default_rng(0).permutation(len(names))
+    order = np.random.default_rng(split).permutation(len(names))
     before = np.empty(len(names), int)
     before[order] = np.cumsum(counts[order]) - counts[order]
     before = before[group]

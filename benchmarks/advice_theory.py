@@ -53,6 +53,7 @@ def measure(table: Table, record: dict[str, Any], seeds: int) -> dict[str, Any]:
         "table": table.name,
         "seconds": record["seconds"],
         "seeds": seeds,
+        "split": record["split"],
         "epochs": epochs,
         "spurious": np.mean(variances, axis=0).tolist(),
         "theory_seconds": time.perf_counter() - start,
@@ -152,12 +153,13 @@ def show(records: dict[str, Any], theories: dict[str, Any]) -> list[dict[str, An
 
 def main() -> None:
     options = arguments(__doc__, seeds=3)
-    records = finished(options.folder / "advice.jsonl", seconds=options.seconds)
-    path, settings = options.folder / "advice_theory.jsonl", {"seconds": options.seconds, "seeds": options.seeds}
+    records = finished(options.folder / "advice.jsonl", seconds=options.seconds, split=options.split)
+    path = options.folder / "advice_theory.jsonl"
+    settings = {"seconds": options.seconds, "seeds": options.seeds, "split": options.split}
     known = finished(path, **settings)
     # Without two blocks of columns there is no spectrum.
     usable = [name for name in options.only if np.isfinite(plain_variance(records.get(name))).all()]
-    for table in loaded([name for name in usable if name not in known]):
+    for table in loaded([name for name in usable if name not in known], options.split):
         record = measure(table, records[table.name], options.seeds)
         append(path, record)
         print(f"{table.name}: {record['epochs']} epochs, {record['theory_seconds']:.0f} s", flush=True)

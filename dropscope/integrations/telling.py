@@ -77,7 +77,7 @@ def arm_numbers(result: StudyResult, arm: Arm) -> dict[str, float]:
     metric = key_of(result.metric)
     told = {
         f"select {metric}": arm.select, f"select {metric} standard error": arm.select_se,
-        f"test {metric}": arm.test, f"test {metric} standard error": arm.test_se,
+        f"estimated {metric}": arm.estimate, f"test {metric}": arm.test, f"test {metric} standard error": arm.test_se,
         **{f"share of order {order}": share for order, share in enumerate(arm.share, start=1)},
         "share of higher orders": arm.rest, "mean order": arm.mean_order, "output variance": arm.total,
         "best epoch": arm.best_epoch, "converged": float(arm.converged), "diverged": float(arm.diverged),

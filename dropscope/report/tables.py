@@ -53,12 +53,14 @@ def arms_table(result: StudyResult) -> Table:
     several = len({trial["lr"] for trial in result.trials}) > 1
     orders = orders_of(result)
     label = LABELS[result.metric]
-    columns = ["input p", "hidden p", *(["learning rate"] if several else []), f"selection {label}", f"test {label}"]
+    columns = ["input p", "hidden p", *(["learning rate"] if several else [])]
+    columns += [f"selection {label}", "estimate", f"test {label}"]
     columns += [*orders, *(["mean order", "variance"] if orders else []), "best epoch", "remark"]
     rows = []
     for arm in result.arms:
         cells = [f"{arm.p_input:g}", rate_text(arm.p_hidden), *([f"{arm.lr:g}"] if several else [])]
-        cells += [_with_error(arm.select, arm.select_se), _with_error(arm.test, arm.test_se)]
+        cells += [_with_error(arm.select, arm.select_se), number_text(arm.estimate)]
+        cells.append(_with_error(arm.test, arm.test_se))
         cells += _spectrum_cells((*arm.share, arm.rest), arm.mean_order, arm.total, len(orders))
         rows.append([*cells, number_text(arm.best_epoch), _flags(arm)])
     mark = advised(result)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dropscope.study.decision import Decision, Losses, decide
+from dropscope.study.decision import Decision, Losses, at_edge, best_guess, decide
 from dropscope.study.metrics import LABELS
 from dropscope.study.rates import SINGLE, Rates, largest, rate_of, rate_text
 from dropscope.study.result import Advice, Arm, StudyResult
@@ -15,9 +15,10 @@ __all__ = ["advise"]
 
 
 def advise(result: StudyResult) -> Advice:
-    """Say how much dropout to use, where and why, from the selection losses of a study.
+    """Say how much dropout to use, where and why, from the losses of a study.
 
-    The statistics are those of `decide`; only scores on selection rows enter. Arms that diverged are left out and
+    The statistics are those of `decide`: whether dropout helps is decided on selection rows, and the rate by the arms'
+    estimates; no test row enters. Arms that diverged are left out and
     named; those that left early, beaten, and those that were still improving when training ended are named too. While
     networks without dropout were still improving, no gain is claimed over them. The advice is void if the best network
     loses to the constant prediction.
@@ -41,10 +42,11 @@ def advise(result: StudyResult) -> Advice:
     if best >= constant:
         sentence = f"The advice is void: the best network ({metric} {best:.4g}) loses to the constant ({constant:.4g})."
         return _void(sentence, "The networks learned nothing that holds on new rows: look at the data first.", excluded)
-    decision = decide(Losses(tuple(arm.rates for arm in kept), _table(result, kept), _ratio(result), left))
+    rates, estimates = tuple(arm.rates for arm in kept), np.array([arm.estimate for arm in kept])
+    losses = Losses(rates, _table(result, kept), estimates, _ratio(result), left)
+    decision = decide(losses)
     if not kept[0].converged:
-        guess = decision.best if decision.gains[decision.best] > 0 else 0
-        decision = replace(decision, kind="cannot tell", arm=guess, seeds_needed=None)
+        decision = replace(decision, kind="cannot tell", arm=best_guess(losses), seeds_needed=None)
     arm = kept[decision.arm]
     sentences = (
         _answer(decision, kept, metric),
@@ -79,7 +81,8 @@ def _answer(decision: Decision, arms: list[Arm], metric: str) -> str:
     # An error rate of 0 without dropout leaves nothing to gain, in any unit.
     relative = 100 / base.select if base.select else 0.0
     gain, error = relative * decision.gains, relative * decision.se
-    edge = " The largest rate studied there was best: widen the grid." if decision.at_edge else ""
+    widest = at_edge([arm.rates for arm in arms], advised.rates)
+    edge = " The largest rate studied there was best: widen the grid." if widest else ""
     if decision.kind == "dropout":
         return (
             f"Use {describe(advised)}: {metric} on selection rows falls by {gain[decision.arm]:.1f} ± {error:.1f} %, "
@@ -88,7 +91,8 @@ def _answer(decision: Decision, arms: list[Arm], metric: str) -> str:
     found = f"the best rate ({describe(best)}) gains {_signed(gain[decision.best], '.1f')} ± {error:.1f} % of {metric}"
     if decision.kind == "no dropout":
         return f"Use no dropout: {found}, and with 90 % confidence no rate gains 1 %."
-    guess = f" The best guess is {describe(advised)}."
+    why = ", by stop rows and similar rates as well" if gain[decision.arm] < max(0.0, gain[decision.best]) else ""
+    guess = f" The best guess is {describe(advised)}{why}."
     if not base.converged:
         return (
             f"The data cannot tell: {found}, but networks without dropout were still improving when training ended; "

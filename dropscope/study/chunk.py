@@ -93,8 +93,12 @@ def measure(
         One record a trial.
     """
     final = final_spectra(chunk, fitted)
-    select = _scores(chunk, fitted, chunk.data.cut.select)
-    test = _scores(chunk, fitted, chunk.test)
+    cut = chunk.data.cut
+    rows = np.concatenate([cut.stop, cut.select])
+    predicted = _predicted(chunk, fitted, rows)
+    held = _scores(chunk, predicted, rows)
+    select = _scores(chunk, [one[len(cut.stop) :] for one in predicted], cut.select)
+    test = _scores(chunk, _predicted(chunk, fitted, chunk.test), chunk.test)
     overall, several = chunk.scorer.overall, chunk.scorer.target.several
     seconds = (time.perf_counter() - start) / len(fitted)
     return [
@@ -115,6 +119,7 @@ def measure(
             "n_fit": len(chunk.data.cut.fit),
             "n_select": len(chunk.data.cut.select),
             "select": overall(select[i]),
+            "held": overall(held[i]),
             "test": overall(test[i]),
             **({"by_target": {"select": select[i], "test": test[i]}} if several else {}),
             "spectrum": final[i],
@@ -245,9 +250,12 @@ def _spectra(
     return [one and one.to_dict() for one in found]
 
 
-def _scores(chunk: Chunk, fitted: list[stack.Fitted], rows: np.ndarray) -> list[dict[str, Scores]]:
-    """Scores of every network by name of the target."""
+def _predicted(chunk: Chunk, fitted: list[stack.Fitted], rows: np.ndarray) -> list[np.ndarray]:
+    """Outputs of every network, in units of the targets."""
     outputs = stack.forward(fitted, torch.from_numpy(chunk.data.x[rows])).numpy()
-    data, scorer = chunk.data, chunk.scorer
-    predicted = scorer.target.in_units(outputs, data.mean, data.scale)
-    return [scorer.each(one, rows, data.weights) for one in predicted]
+    return [*chunk.scorer.target.in_units(outputs, chunk.data.mean, chunk.data.scale)]
+
+
+def _scores(chunk: Chunk, predicted: list[np.ndarray], rows: np.ndarray) -> list[dict[str, Scores]]:
+    """Scores of every network by name of the target."""
+    return [chunk.scorer.each(one, rows, chunk.data.weights) for one in predicted]

@@ -2,6 +2,7 @@
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -9,8 +10,9 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from dropscope.study.rates import Rates, largest, place_of
+from dropscope.study.smoothing import residual_square
 
-__all__ = ["Decision", "Losses", "decide", "dunnett_point", "precedence", "residual_square"]
+__all__ = ["Decision", "Losses", "at_edge", "best_guess", "decide", "dunnett_point", "precedence"]
 
 CONFIDENCE = 0.9
 NEGLIGIBLE = 0.01  # of the p=0 loss
@@ -19,14 +21,16 @@ MOST_SEEDS = 1000
 
 @dataclass(frozen=True, eq=False)
 class Losses:
-    """Selection losses, and nothing else: no test row can reach the advice through this.
+    """What is known of the arms' losses: no test row can reach the advice through this.
 
-    `arms[0]` is (0, 0); `values` has shape (arms, seeds); `ratio` is n_select / n_fit; `left` are the positions
-    of arms that left training early, beaten: none of them can be the best, but all of them were compared.
+    `arms[0]` is (0, 0); `values`, on selection rows, has shape (arms, seeds); `estimates`, of the mean loss, shape
+    (arms,), is nan where an arm left; `ratio` is n_select / n_fit; `left` are the positions of arms that left training
+    early, beaten: none of them can be the best, but all of them were compared.
     """
 
     arms: tuple[Rates, ...]
     values: np.ndarray
+    estimates: np.ndarray
     ratio: float
     left: tuple[int, ...] = ()
 
@@ -36,9 +40,9 @@ class Decision:
     """What the losses say.
 
     `kind` is "dropout", "no dropout" or "cannot tell"; `arm` indexes the advised arm, which is a best guess where the
-    data cannot tell; `best` indexes the arm of the lowest mean loss among those with dropout; `gains` are mean
-    reductions of the loss for every arm, `se` the standard error of one gain, `point` the one-sided 90 % Dunnett point;
-    `seeds_needed` is the number of seeds that would tell, or None.
+    data cannot tell; `best` indexes the arm of the lowest mean selection loss among those with dropout; `gains` are
+    mean reductions of that loss for every arm, `se` the standard error of one gain, `point` the one-sided 90 % Dunnett
+    point; `seeds_needed` is the number of seeds that would tell, or None.
     """
 
     kind: str
@@ -48,7 +52,6 @@ class Decision:
     se: float
     point: float
     seeds_needed: int | None
-    at_edge: bool
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,11 @@ def decide(losses: Losses) -> Decision:
     Gains d(a,s) = loss(p=0, s) - loss(a, s) form a randomised-block table: with MS the residual mean square of p=0 and
     the R arms in the race, on R(S-1) degrees of freedom, SE = sqrt(2 MS (1/S + n_select/n_fit)). Dropout is advised if
     max gain / SE passes the Dunnett point c of all arms compared; no dropout if gain + c SE < 1 % of the p=0 loss for
-    every arm. The arm of the lowest mean loss is advised; if the data cannot tell, it is the best guess, be it p=0. An
-    arm is out of the race if the best gains more than c SE over it: its losses, far from those that are compared,
-    scatter more than they do, and would hide what these show.
+    every arm. An arm is out of the race if the best gains more than c SE over it: its losses, far from those that are
+    compared, scatter more than they do, and would hide what these show.
+
+    Which rate to use is a matter of estimation: of the arms that pass, the one of the lowest estimate is advised. If
+    the data cannot tell, the best guess is the lowest of all arms, be it p=0.
 
     Args:
         losses: two seeds and two arms or more.
@@ -88,7 +93,7 @@ def decide(losses: Losses) -> Decision:
 
     Example:
         >>> table = np.array([[1.0, 1.1, 0.9], [0.8, 0.91, 0.7], [1.2, 1.3, 1.12]])
-        >>> decide(Losses(((0, 0), (0, 0.25), (0, 0.5)), table, ratio=1 / 3)).kind
+        >>> decide(Losses(((0, 0), (0, 0.25), (0, 0.5)), table, table.mean(1), ratio=1 / 3)).kind
         'dropout'
 
     Reference:
@@ -103,15 +108,34 @@ def decide(losses: Losses) -> Decision:
     best = min(stayed, key=lambda i: (-gains[i], *precedence(arms[i])))
     noise = _noise(losses, gains, best)
     se, point = noise.error(seeds), noise.point(seeds)
-    edge = _at_edge(arms, best)
     if gains[best] > point * se:
-        return Decision("dropout", best, best, gains, se, point, None, edge)
+        passing = [i for i in stayed if gains[i] > point * se]
+        return Decision("dropout", _lowest(losses, passing), best, gains, se, point, None)
     limit = NEGLIGIBLE * float(values[0].mean())
     if gains[best] + point * se <= limit:
-        return Decision("no dropout", 0, best, gains, se, point, None, edge)
+        return Decision("no dropout", 0, best, gains, se, point, None)
     needed = _seeds_needed(float(gains[best]), noise, limit, seeds)
-    guess = best if gains[best] > 0 else 0
-    return Decision("cannot tell", guess, best, gains, se, point, needed, edge)
+    return Decision("cannot tell", best_guess(losses), best, gains, se, point, needed)
+
+
+def best_guess(losses: Losses) -> int:
+    """Find the arm to use where nothing is shown: that of the lowest estimate, among all that did not leave.
+
+    Args:
+        losses: of one arm or more.
+
+    Returns:
+        Its position.
+
+    Example:
+        >>> best_guess(Losses(((0, 0), (0, 0.25)), np.ones((2, 5)), np.array([1.0, 0.9]), ratio=1 / 3))
+        1
+    """
+    return _lowest(losses, [i for i in range(len(losses.arms)) if i not in losses.left])
+
+
+def _lowest(losses: Losses, among: list[int]) -> int:
+    return min(among, key=lambda i: (losses.estimates[i], *precedence(losses.arms[i])))
 
 
 def _noise(losses: Losses, gains: np.ndarray, best: int) -> _Noise:
@@ -125,23 +149,6 @@ def _noise(losses: Losses, gains: np.ndarray, best: int) -> _Noise:
         if len(staying) == len(race):
             return noise
         race = staying
-
-
-def residual_square(values: np.ndarray) -> float:
-    """Compute the residual mean square of a randomised-block table.
-
-    Args:
-        values: shape (arms, seeds), two of each or more.
-
-    Returns:
-        The mean square, on (arms - 1)(seeds - 1) degrees of freedom.
-
-    Example:
-        >>> residual_square(np.array([[1.0, 2.0], [3.0, 4.0]]))  # arms and seeds explain everything
-        0.0
-    """
-    residual = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
-    return float(np.square(residual).sum()) / ((values.shape[0] - 1) * (values.shape[1] - 1))
 
 
 @lru_cache(maxsize=4096)
@@ -197,9 +204,22 @@ def _reach(arm: Rates) -> float:
     return max(arm[0], largest(arm[1]))
 
 
-def _at_edge(arms: tuple[Rates, ...], best: int) -> bool:
-    rivals = [_reach(arm) for arm in arms[1:] if place_of(arm) == place_of(arms[best])]
-    return len(rivals) > 1 and _reach(arms[best]) == max(rivals)
+def at_edge(arms: Sequence[Rates], arm: Rates) -> bool:
+    """Say whether an arm has the largest rate of several studied where it drops.
+
+    Args:
+        arms: all arms of the study.
+        arm: one of them.
+
+    Returns:
+        Whether a wider grid might hold a better one.
+
+    Example:
+        >>> at_edge([(0, 0), (0, 0.25), (0, 0.5)], (0, 0.5))
+        True
+    """
+    rivals = [_reach(one) for one in arms if place_of(one) == place_of(arm)]
+    return len(rivals) > 1 and _reach(arm) == max(rivals)
 
 
 def _seeds_needed(gain: float, noise: _Noise, limit: float, seeds: int) -> int | None:

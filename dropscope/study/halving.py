@@ -33,10 +33,9 @@ def run_halved(chunks: Sequence[Chunk], on_epoch: Callable[..., None] | None = N
     recipe = chunks[0].recipe
     x, y, members = _gathered(chunks)
     trials = [trial for chunk in chunks for trial in chunk.trials]
-    ratio = float(np.mean([len(chunk.data.cut.select) / len(chunk.data.cut.fit) for chunk in chunks]))
     looks: list[tuple[int, Any, list[int]]] = []
     fitted = train_members(
-        x, y, members, recipe, beaten=Race(trials, recipe.epochs, ratio), on_epoch=on_epoch,
+        x, y, members, recipe, beaten=Race(trials, recipe.epochs), on_epoch=on_epoch,
         probe=lambda epoch, forward, indices: looks.append((epoch, forward.copy(), indices)),
         probe_epochs=recipe.probe_epochs if recipe.blocks else (),
     )  # fmt: skip

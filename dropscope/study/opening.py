@@ -13,7 +13,7 @@ __all__ = ["fingerprint_of", "load_result", "newer_trials"]
 # What tables, figures and comparisons read of a trial.
 TOLD = {
     "key", "p_input", "p_hidden", "lr", "seed", "best_epoch", "epochs", "extended", "diverged", "stop", "fit_curve",
-    "stop_curve", "n_fit", "n_select", "select", "test", "spectrum", "curve", "seconds",
+    "stop_curve", "n_fit", "n_select", "select", "held", "test", "spectrum", "curve", "seconds",
 }  # fmt: skip
 
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dropscope.study.decision import dunnett_point, precedence, residual_square
+from dropscope.study.decision import dunnett_point
 from dropscope.study.options import TEXTBOOK
 from dropscope.study.rates import Rates
+from dropscope.study.smoothing import residual_square
 from dropscope.study.trial import Trial
 
 __all__ = ["Race", "beaten"]
@@ -25,12 +26,10 @@ class Race:
     Args:
         trials: all trials of the study, in the order in which they are trained.
         epochs: planned number of epochs.
-        ratio: n_select / n_fit.
     """
 
-    def __init__(self, trials: Sequence[Trial], epochs: int, ratio: float) -> None:
+    def __init__(self, trials: Sequence[Trial], epochs: int) -> None:
         self.rungs = {max(1, round(share * epochs)) for share in RUNGS}
-        self.ratio = ratio
         self.places: dict[tuple[Rates, float], list[int]] = {}
         for place, trial in enumerate(trials):
             self.places.setdefault((trial.arm, trial.lr), []).append(place)
@@ -45,33 +44,30 @@ class Race:
         arms = [arm for arm, _ in sound]
         if len(set(arms)) < 2:
             return set()
-        out = {sound[i] for i in beaten(np.array([losses[one] for one in sound]), arms, self.ratio)}
+        out = {sound[i] for i in beaten(np.array([losses[one] for one in sound]), arms)}
         self.racing = [one for one in self.racing if one not in out]
         return {place for one in out for place in self.places[one]}
 
 
-def beaten(losses: np.ndarray, arms: Sequence[Rates], ratio: float) -> list[int]:
+def beaten(losses: np.ndarray, arms: Sequence[Rates]) -> list[int]:
     """Find the arms that could no longer be advised.
 
-    Arm a is beaten if its mean loss over S seeds exceeds that of an arm b of the race by more than
+    An arm is beaten if its mean loss over S seeds exceeds the lowest of the race by more than
 
-        c sqrt(2 MS / S) + SE,    SE = sqrt(2 MS (1/S + n_select/n_fit)),
+        c sqrt(2 MS / S)
 
-    with the residual mean square MS of the arms in the race and their one-sided 99.5 % Dunnett point c. An arm of a
-    smaller rate, which is closer to no dropout, may yet be advised if it is within SE of the best; where b has the
-    smaller rate, SE is left out.
+    with the residual mean square MS of the arms in the race and their one-sided 99.5 % Dunnett point c.
 
     Args:
         losses: shape (arms, seeds).
         arms: their (input p, hidden p).
-        ratio: n_select / n_fit.
 
     Returns:
         The positions of those beaten; never (0, 0), the textbook's arm or the best arm with dropout.
 
     Example:
         >>> arms = [(0, 0), (0, 0.1), (0, 0.2), (0, 0.6)]
-        >>> beaten(np.array([[1.0, 1.1], [0.9, 1.01], [0.9, 1.0], [3.0, 3.1]]), arms, ratio=1 / 3)
+        >>> beaten(np.array([[1.0, 1.1], [0.9, 1.01], [0.9, 1.0], [3.0, 3.1]]), arms)
         [3]
 
     Reference:
@@ -83,16 +79,9 @@ def beaten(losses: np.ndarray, arms: Sequence[Rates], ratio: float) -> list[int]
     safe.add(min(with_dropout or [0], key=lambda i: means[i]))
     race = [*range(len(arms))]
     while True:
-        square = residual_square(losses[race])
         point = dunnett_point(len(arms) - 1, (len(race) - 1) * (seeds - 1), CONFIDENCE)
-        error, reach = point * math.sqrt(2 * square / seeds), math.sqrt(2 * square * (1 / seeds + ratio))
-        staying = [
-            a for a in race
-            if a in safe or not any(
-                means[a] - means[b] > error + (reach if precedence(arms[b]) >= precedence(arms[a]) else 0.0)
-                for b in race
-            )
-        ]  # fmt: skip
+        error = point * math.sqrt(2 * residual_square(losses[race]) / seeds)
+        staying = [a for a in race if a in safe or means[a] - means[race].min() <= error]
         if staying == race or len(staying) < 2:
             return [a for a in range(len(arms)) if a not in race]
         race = staying

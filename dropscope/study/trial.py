@@ -10,7 +10,7 @@ from dropscope.study.rates import HiddenRate, Rates
 __all__ = ["NUMERICS", "Trial", "digest", "trials"]
 
 # Raised by every change of code that changes the numbers of a trial: older stores are then refused, not mixed.
-NUMERICS = 2
+NUMERICS = 3
 
 
 def digest(fields: Any) -> str:

@@ -46,7 +46,7 @@ def trial(rng, arm, seed, metric, optimum, *, spectra=True, lr=1e-3):
     return {
         "key": f"{arm}{seed}{lr}", "p_input": arm[0], "p_hidden": arm[1], "lr": lr, "seed": seed, "best_epoch": best,
         "epochs": len(stop), "extended": False, "diverged": False, "stop": stop[best - 1], "fit_curve": fit,
-        "stop_curve": stop, "n_fit": 4000, "n_select": 1333, "select": scores,
+        "stop_curve": stop, "n_fit": 4000, "n_select": 1333, "select": scores, "held": scores,
         "test": {name: 1.02 * value for name, value in scores.items()},
         "spectrum": spectrum(rng, p, 8) if spectra else None,
         "curve": {epoch: spectrum(rng, p / epoch, 8) for epoch in probed} if spectra else {}, "seconds": 1.25, "pid": 1,

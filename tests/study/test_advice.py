@@ -17,7 +17,7 @@ def record(arm, seed, rmse, *, best=10, lr=1e-3, stop=None, diverged=False, shar
     return {
         "p_input": arm[0], "p_hidden": arm[1], "lr": lr, "seed": seed, "best_epoch": best, "diverged": diverged,
         "stop": rmse if stop is None else stop, "n_fit": 300, "n_select": 100, "spectrum": spectrum,
-        "select": {"rmse": rmse}, "test": {"rmse": 99.0 + seed},
+        "select": {"rmse": rmse}, "held": {"rmse": rmse}, "test": {"rmse": 99.0 + seed},
     }  # fmt: skip
 
 
@@ -70,7 +70,8 @@ def test_no_dropout_and_cannot_tell_differ_in_what_may_be_pasted():
 
 def test_nothing_to_gain_on_a_loss_of_zero():
     perfect = studied(dict.fromkeys(GAIN, 0.0), noise=0.0)
-    perfect = replace(perfect, trials=tuple({**t, "select": {"rmse": 0.0}} for t in perfect.trials))
+    zero = {"select": {"rmse": 0.0}, "held": {"rmse": 0.0}}
+    perfect = replace(perfect, trials=tuple({**t, **zero} for t in perfect.trials))
     perfect = replace(perfect, arms=arms_of(list(perfect.trials), "rmse", 20))
     assert advise(perfect).kind == "no dropout"
 

@@ -5,9 +5,14 @@ import pytest
 from scipy import stats
 
 from dropscope.study import Losses, decide
-from dropscope.study.decision import dunnett_point
+from dropscope.study.decision import at_edge, dunnett_point
 
 ARMS = ((0.0, 0.0), (0.1, 0.0), (0.2, 0.0), (0.0, 0.25), (0.0, 0.5), (0.1, 0.25))
+
+
+def losses_of(arms, values, **others):
+    """Estimates that are the means on selection rows."""
+    return Losses(arms, values, values.mean(1), **others)
 
 
 def null_table(generator, arms, seeds, shared):
@@ -24,7 +29,7 @@ def test_false_advice_stays_below_12_percent_on_null_tables(seed, shared):
     arms = ((0.0, 0.0), *((0.0, k / 20) for k in range(1, 16)))
     tables = 5000
     false = sum(
-        decide(Losses(arms, null_table(generator, len(arms), 5, shared), ratio=1 / 3)).kind == "dropout"
+        decide(losses_of(arms, null_table(generator, len(arms), 5, shared), ratio=1 / 3)).kind == "dropout"
         for _ in range(tables)
     )
     error = (0.1 * 0.9 / tables) ** 0.5
@@ -53,16 +58,16 @@ def table(means, noise=0.01, seeds=5):
 
 
 def test_a_clear_gain_is_advised():
-    decision = decide(Losses(ARMS, table([2, 1.9, 1.8, 1.5, 1.0, 1.7]), ratio=1 / 3))
+    decision = decide(losses_of(ARMS, table([2, 1.9, 1.8, 1.5, 1.0, 1.7]), ratio=1 / 3))
     assert (decision.kind, ARMS[decision.arm]) == ("dropout", (0.0, 0.5))
-    assert decision.at_edge
+    assert at_edge(ARMS, ARMS[decision.arm])
 
 
 def test_the_standard_error_is_the_corrected_residual_mean_square():
     values = table([2, 1.9, 1.8, 1.9, 1.7, 1.8], noise=0.3)
     residual = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
     expected = np.sqrt(2 * np.square(residual).sum() / (5 * 4) * (1 / 5 + 1 / 4))
-    assert decide(Losses(ARMS, values, ratio=1 / 4)).se == pytest.approx(expected, rel=1e-12)
+    assert decide(losses_of(ARMS, values, ratio=1 / 4)).se == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_noise_is_that_of_the_arms_in_the_race():
@@ -70,7 +75,7 @@ def test_the_noise_is_that_of_the_arms_in_the_race():
     values = table([2, 1.9, 1.8, 1.5, 9.0, 9.5], noise=0.05)
     values[4:] += 0.5 * np.outer([1, -2], [1, -1, 0, 2, -2])
     near = values[[0, 3]]
-    decision = decide(Losses(ARMS, values, ratio=1 / 4))
+    decision = decide(losses_of(ARMS, values, ratio=1 / 4))
     residual = near - near.mean(1, keepdims=True) - near.mean(0) + near.mean()
     expected = np.sqrt(2 * np.square(residual).sum() / 4 * (1 / 5 + 1 / 4))
     assert decision.se == pytest.approx(expected, rel=1e-12)
@@ -80,7 +85,7 @@ def test_the_noise_is_that_of_the_arms_in_the_race():
 
 def test_an_arm_that_left_early_is_compared_but_never_the_best():
     values = table([2, 1.9, 1.8, 1.9, 1.7, 1.8], noise=0.3)
-    whole, halved = (decide(Losses(ARMS, values, ratio=1 / 4, left=left)) for left in ((), (4,)))
+    whole, halved = (decide(losses_of(ARMS, values, ratio=1 / 4, left=left)) for left in ((), (4,)))
     assert (whole.best, halved.best) == (4, 2)
     assert (whole.point, whole.se) == (halved.point, halved.se)
     assert halved.arm != 4
@@ -95,39 +100,44 @@ def test_noise_of_beaten_arms_hides_no_gain(seed):
     tables, found = 300, 0
     for _ in range(tables):
         values = 50 + shift + spread * generator.normal(size=(16, 5)) + 3 * generator.normal(size=(1, 5))
-        found += decide(Losses(arms, values, ratio=0.0)).kind == "dropout"
+        found += decide(losses_of(arms, values, ratio=0.0)).kind == "dropout"
     print(f"power {found / tables:.3f}; with the residual of all arms it is nearly 0")
     assert found / tables > 0.5 - 5 * (0.25 / tables) ** 0.5
 
 
-def test_the_lowest_mean_loss_is_advised():
-    values = table([2.0, 1.9, 1.9, 1.001, 1.0, 1.9], noise=0.05)
-    decision = decide(Losses(ARMS, values, ratio=1 / 3))
-    assert (decision.kind, decision.arm) == ("dropout", 4)
+def test_of_rates_that_pass_the_lowest_estimate_is_advised():
+    """Selection rows decide that dropout helps; estimates have a say in which rate, and none in whether."""
+    values = table([2.0, 1.99, 1.99, 1.001, 1.0, 1.99], noise=0.05)
+    estimates = np.array([2.0, 1.9, 1.9, 0.9, 1.1, 0.5])
+    decision = decide(Losses(ARMS, values, estimates, ratio=1 / 3))
+    assert (decision.kind, decision.best, decision.arm) == ("dropout", 4, 3)  # the last does not pass
+    level = table([2.0, 2.01, 2.0, 2.01, 2.01, 2.0], noise=0.05)
+    assert decide(Losses(ARMS, level, estimates, ratio=1 / 3)).kind == "cannot tell"
 
 
 def test_of_equals_small_rates_go_first_then_hidden_before_input_before_both():
     arms = ((0.0, 0.0), (0.25, 0.25), (0.25, 0.0), (0.0, 0.25), (0.0, 0.5))
-    values = np.array([[2.0, 2.5], [1.0, 1.5], [1.0, 1.5], [1.0, 1.5], [1.0, 1.5]])
-    assert arms[decide(Losses(arms, values, ratio=1 / 3)).arm] == (0.0, 0.25)
-    assert arms[:3][decide(Losses(arms[:3], values[:3], ratio=1 / 3)).arm] == (0.25, 0.0)
+    values = np.array([[2.0, 2.0], [1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [1.0, 1.0]])
+    assert arms[decide(losses_of(arms, values, ratio=1 / 3)).arm] == (0.0, 0.25)
+    assert arms[:3][decide(losses_of(arms[:3], values[:3], ratio=1 / 3)).arm] == (0.25, 0.0)
 
 
-def test_where_the_data_cannot_tell_the_lowest_mean_loss_is_the_best_guess():
-    unclear = decide(Losses(ARMS, table([2, 1.98, 1.99, 2.0, 2.1, 2.0], noise=0.1), ratio=1.0))
-    assert (unclear.kind, unclear.arm) == ("cannot tell", 1)
-    harmful = decide(Losses(ARMS, table([2, 2.01, 2.02, 2.03, 2.1, 2.05], noise=0.1), ratio=1.0))
-    assert (harmful.kind, harmful.arm, harmful.best) == ("cannot tell", 0, 1)
+def test_where_the_data_cannot_tell_the_best_guess_is_the_lowest_estimate():
+    values = table([2, 1.98, 1.99, 2.0, 2.1, 2.0], noise=0.1)
+    for arm in range(6):
+        estimates = np.where(np.arange(6) == arm, 1.0, 2.0)
+        decision = decide(Losses(ARMS, values, estimates, ratio=1.0))
+        assert (decision.kind, decision.arm, decision.best) == ("cannot tell", arm, 1)
 
 
 def test_no_dropout_when_every_gain_is_surely_below_one_percent():
-    decision = decide(Losses(ARMS, table([2.0, 2.001, 2.0, 2.1, 2.3, 2.2], noise=1e-4), ratio=1 / 3))
+    decision = decide(losses_of(ARMS, table([2.0, 2.001, 2.0, 2.1, 2.3, 2.2], noise=1e-4), ratio=1 / 3))
     assert (decision.kind, decision.arm) == ("no dropout", 0)
 
 
 def test_an_unclear_gain_says_how_many_seeds_would_tell():
     values = table([2.0, 1.98, 1.99, 2.0, 2.1, 2.0], noise=0.02)
-    decision = decide(Losses(ARMS, values, ratio=0.01))
+    decision = decide(losses_of(ARMS, values, ratio=0.01))
     assert decision.kind == "cannot tell"
     needed = decision.seeds_needed
     residual = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
@@ -143,9 +153,9 @@ def test_an_unclear_gain_says_how_many_seeds_would_tell():
 
 
 def test_where_overlap_limits_no_number_of_seeds_tells():
-    assert decide(Losses(ARMS, table([2.0, 1.98, 1.99, 2.0, 2.1, 2.0], noise=0.1), ratio=1.0)).seeds_needed is None
+    assert decide(losses_of(ARMS, table([2.0, 1.98, 1.99, 2.0, 2.1, 2.0], noise=0.1), ratio=1.0)).seeds_needed is None
 
 
 def test_one_seed_is_refused():
     with pytest.raises(ValueError, match="two arms and two seeds"):
-        decide(Losses(ARMS, np.ones((6, 1)), ratio=1 / 3))
+        decide(losses_of(ARMS, np.ones((6, 1)), ratio=1 / 3))

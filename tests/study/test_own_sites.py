@@ -90,13 +90,11 @@ class TestSites:
         """Losses that dropout halves, in every seed, after as many epochs as were needed."""
         rates = {"p": None, "pair": (arm,)} if arm[0] else {"p": arm[1]}
         trials = study.run_model(network, load, sites=roles, **{**SMALL, **rates}).trials
+        losses = [{"rmse": 0.5 if trial["p_hidden"] else 1 + 0.001 * trial["seed"]} for trial in trials]
+        reference = {"select": {"rmse": 2.0}, "test": {"rmse": 2.0}}
         records = [
-            {
-                **trial,
-                "select": {"rmse": 0.5 if trial["p_hidden"] else 1 + 0.001 * trial["seed"]},
-                "reference": {"select": {"rmse": 2.0}, "test": {"rmse": 2.0}},
-            }
-            for trial in trials
+            {**trial, "select": loss, "held": loss, "reference": reference}
+            for trial, loss in zip(trials, losses, strict=True)
         ]
         found = {} if network is taking_rates else roles_of(network(), roles)
         told = {"name": "", "target": "", "options": {}, "source": "", "features": (), "blocks": (), "notes": ()}

@@ -12,7 +12,8 @@ from dropscope import study
 from dropscope.errors import StoreConflict
 from dropscope.report import write_report
 from dropscope.report.reading import arm_name, place_arms
-from dropscope.study import Losses, Options, advise, decide
+from dropscope.study import Options, advise
+from dropscope.study.decision import at_edge
 from dropscope.study.rates import PLACES, place_of, profile, single
 from dropscope.study.result import arms_of
 from dropscope.study.runner import LATER
@@ -80,8 +81,7 @@ class TestArms:
     def test_the_widest_rate_of_its_own_place_is_an_edge(self):
         arms = ((0.0, 0.0), (0.0, 0.6), (0.0, FIRST[0]), (0.0, FIRST[1]))
         for best, edge in ((2, False), (3, True), (1, False)):
-            values = np.array([2.0 - (i == best) for i in range(4)])[:, None] + [0.0, 0.1, 0.2]
-            assert decide(Losses(arms, values, ratio=1 / 3)).at_edge is edge
+            assert at_edge(arms, arms[best]) is edge
 
 
 class TestStudies:
@@ -141,9 +141,9 @@ class TestStudies:
 
 def advised(result, rates):
     """The advice of this study, had these rates done far better than all others."""
+    losses = [{"rmse": 0.01 * t["seed"] + (1.0 if t["p_hidden"] == list(rates) else 8.0)} for t in result.trials]
     trials = [
-        {**t, "best_epoch": 9, "select": {"rmse": 0.01 * t["seed"] + (1.0 if t["p_hidden"] == list(rates) else 8.0)}}
-        for t in result.trials
+        {**t, "best_epoch": 9, "select": loss, "held": loss} for t, loss in zip(result.trials, losses, strict=True)
     ]
     references = ({"name": "constant", "label": "", "select": [{"rmse": 99.0}] * 2, "test": []},)
     return advise(replace(result, trials=tuple(trials), arms=arms_of(trials, "rmse", result.epochs),

@@ -73,9 +73,8 @@ def _data():
 def test_an_advised_profile_is_named_layer_by_layer(result):
     one, _ = result
     gain = {0.0: 9.0, 0.2: 8.0, rate_text(RISING): 1.0, rate_text(FALLING): 8.0}
-    trials = [
-        {**t, "best_epoch": 9, "select": {"rmse": 0.01 * t["seed"] + gain[_name(t["p_hidden"])]}} for t in one.trials
-    ]
+    losses = [{"rmse": 0.01 * t["seed"] + gain[_name(t["p_hidden"])]} for t in one.trials]
+    trials = [{**t, "best_epoch": 9, "select": loss, "held": loss} for t, loss in zip(one.trials, losses, strict=True)]
     references = ({"name": "constant", "label": "", "select": [{"rmse": 99.0}] * 2, "test": []},)
     made = replace(one, trials=tuple(trials), arms=arms_of(trials, "rmse", one.epochs), references=references)
     advice = advise(made)
@@ -93,7 +92,7 @@ def _name(p_hidden):
 def test_of_equals_the_flat_rate_is_advised():
     arms = ((0.0, 0.0), (0.0, RISING), (0.0, 0.2), (0.0, FALLING))
     values = np.array([2.0, 1.0, 1.0, 1.0])[:, None] + 0.05 * np.outer([1, -1, 1, -1], [1, -1, 0])
-    assert arms[decide(Losses(arms, values, ratio=1 / 3)).arm] == (0.0, 0.2)
+    assert arms[decide(Losses(arms, values, values.mean(1), ratio=1 / 3)).arm] == (0.0, 0.2)
 
 
 def test_the_kept_model_drops_layer_by_layer(tmp_path):

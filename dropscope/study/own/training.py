@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -148,3 +149,9 @@ class OwnTraining:
             found, self.rows[part] = metric.scores(pairs, self.recipe.loss)
         self.check_rows(part)
         return found
+
+    def held_scores(self) -> dict[str, float]:
+        """Score the model at rest on stop and selection rows together."""
+        with self.at_rest():
+            batches = chain(self.part("stop"), self.part("select"))
+            return self.recipe.metric.scores(answers(self.model, batches, self.device), self.recipe.loss)[0]

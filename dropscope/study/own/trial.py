@@ -134,7 +134,7 @@ def _after(training: OwnTraining, fit: FitRows) -> dict[str, Any]:
     """Measure the network of the best epoch."""
     record = training.record
     training.model.load_state_dict(training.best)
-    scores = {part: training.scores(part) for part in ("select", "test")}
+    scores = {"select": training.scores("select"), "held": training.held_scores(), "test": training.scores("test")}
     return {
         "best_epoch": record.best_epoch,
         "epochs": len(record.stop_curve),
