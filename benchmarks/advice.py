@@ -105,7 +105,10 @@ def measured(result: StudyResult) -> list[dict[str, Any]]:
         {
             "p_input": arm.p_input,
             "p_hidden": arm.p_hidden,
-            "select": [t["select"][result.metric] for t in result.trials if (t["p_input"], t["p_hidden"]) == arm.rates],
+            **{
+                part: [t[part][result.metric] for t in result.trials if (t["p_input"], t["p_hidden"]) == arm.rates]
+                for part in ("select", "held")
+            },
             "best_epoch": arm.best_epoch,
             "converged": arm.converged,
             "variance": [finite(arm.total * share) for share in (*arm.share, arm.rest)],

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import optimize
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel
+from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
 from dropscope.study import Options
 from dropscope.study.rates import profile
@@ -31,19 +32,30 @@ def test_it_is_scikit_learns_gaussian_process_of_the_highest_likelihood(seed):
     y = losses.mean(1) - losses.mean()
     u = coordinates(ARMS)
 
-    def fitted(signal):
-        kernel = ConstantKernel(signal * noise, "fixed") * RBF(0.5**0.5, "fixed")
+    def fitted(log_signal):
+        kernel = ConstantKernel(np.exp(log_signal) * noise, "fixed") * Matern(1.0, "fixed", nu=1.5)
         return GaussianProcessRegressor(kernel, alpha=noise, optimizer=None).fit(u, y)
 
-    signals = np.geomspace(*SIGNAL, 2000)
-    likelihoods = [fitted(signal).log_marginal_likelihood_value_ for signal in signals]
-    posterior = fitted(signals[int(np.argmax(likelihoods))]).predict(u)
+    grid = np.linspace(*np.log(SIGNAL), 200)
+    coarse = grid[np.argmax([fitted(one).log_marginal_likelihood_value_ for one in grid])]
+    fine = optimize.minimize_scalar(
+        lambda one: -fitted(one).log_marginal_likelihood_value_, bounds=(coarse - 0.1, coarse + 0.1), method="bounded"
+    ).x
+    posterior = fitted(np.clip(fine, grid[0], grid[-1])).predict(u)
     np.testing.assert_allclose(smoothed(losses, ARMS), losses.mean() + posterior, rtol=0, atol=1e-3 * noise**0.5)
 
 
 def test_without_noise_means_stay_as_they_are():
     losses = np.array([[2.0, 2.0], [1.0, 1.0], [4.0, 4.0]])
     np.testing.assert_allclose(smoothed(losses, [(0, 0), (0, 0.1), (0, 0.2)]), [2, 1, 4], rtol=1e-15)
+
+
+def test_what_is_known_well_is_not_smoothed_away(seed):
+    """Losses with a jump, and little noise: no estimate leaves its own mean by more than its noise allows."""
+    generator = np.random.default_rng(seed)
+    losses = 40 + 10 * (coordinates(ARMS)[:, :1] > 0.8) + 0.1 * generator.normal(size=(len(ARMS), 5))
+    noise = (residual_square(losses) / 5) ** 0.5
+    assert abs(smoothed(losses, ARMS) - losses.mean(1)).max() < 5 * noise
 
 
 def test_neither_units_nor_sign_matter(seed):
@@ -63,7 +75,7 @@ def test_a_flat_profile_is_the_flat_rate(seed):
 def test_the_arm_it_finds_is_better_than_that_of_the_lowest_mean(depth, seed):
     """Where losses change little from rate to rate, against their noise, neighbours help."""
     generator, lost = np.random.default_rng(seed), []
-    for _ in range(400):
+    for _ in range(2000):
         means, losses = noisy(generator, ARMS, depth, 0.05)
         lost.append(means[smoothed(losses, ARMS).argmin()] - means[losses.mean(1).argmin()])
     error = np.std(lost, ddof=1) / len(lost) ** 0.5
