@@ -7,12 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Output", "Reader", "Transform", "check_finite"]
+__all__ = ["Output", "Reader", "Transform", "check_axis", "check_finite"]
 
 Output = str | int | Callable[[Any], Any] | None
 Transform = str | Callable[[Tensor], Tensor] | None
 # How far probabilities of one row may be from summing to one.
 ROUNDING = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+
+
+def check_axis(class_axis: int, shape: Sequence[int]) -> None:
+    """Refuse what is no axis of outputs of this shape."""
+    if not -len(shape) <= class_axis < len(shape):
+        raise ValueError(f"`class_axis` must be an axis of outputs of shape {tuple(shape)}, got {class_axis}.")
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ class Reader:
         """Transform the output of one or several passes; half types, and what is no floating point, become float32."""
         values = _averageable(values)
         if self.transform == "softmax":
+            check_axis(self.class_axis, values.shape)
             if values.size(self.class_axis) == 1:
                 raise ValueError("transform='softmax' needs two classes or more, got one: use 'sigmoid' for one logit.")
             values = values.softmax(self.class_axis)
@@ -70,7 +77,10 @@ class Reader:
         """Give the values, if they are probabilities, with the classes on the last axis; else None."""
         if getattr(self.transform, "link", self.transform) == "sigmoid":  # a fitted temperature has a link
             return torch.stack([1 - values, values], -1)
-        if values.dim() < 2 or values.numel() == 0 or values.shape[self.class_axis] < 2:
+        if values.dim() < 2 or values.numel() == 0:
+            return None
+        check_axis(self.class_axis, values.shape)
+        if values.shape[self.class_axis] < 2:
             return None
         off = (values.sum(self.class_axis) - 1).abs().max()
         if values.min() < 0 or off > ROUNDING[values.dtype]:

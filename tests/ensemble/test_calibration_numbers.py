@@ -113,7 +113,7 @@ class TestScores:
     @pytest.mark.parametrize("mixture", [False, True])
     def test_intervals_hold_what_their_coverage_says(self, mixture, generator):
         passes, y = normals(20, 300, generator=generator), 2 * normals(300, generator=generator)
-        found = regression_scores(passes, y, noise=0.3, mixture=mixture, levels=[0.6])
+        found = regression_scores(passes, y, noise=0.3, mixture=mixture, levels=0.6)
         intervals = central_intervals(passes, 0.6, noise=0.3, mixture=mixture)
         assert intervals.covers(y).double().mean().item() == pytest.approx(found.coverage.item())
         assert (intervals.width > 0).all()
@@ -182,7 +182,7 @@ class TestBadInput:
     def test_wrong_options_are_named(self):
         given, y = (torch.zeros(2), torch.ones(2)), [0.0, 1.0]
         faults = [({"noise": -1.0}, "`noise`"), ({"noise": [1.0] * 3}, "`noise`"), ({"level": 1.0}, "`level`"),
-                  ({"level": "a"}, "`level`"), ({"levels": [0.0]}, "`levels`"),
+                  ({"level": "a"}, "`level`"), ({"levels": [0.0]}, "`levels`"), ({"levels": "a"}, "`levels`"),
                   ({"mixture": True}, "keep_samples")]  # fmt: skip
         for options, said in faults:
             with pytest.raises(ValueError, match=said):

@@ -74,6 +74,14 @@ class TestFit:
         one = fit_temperature(single, signs.reshape(10, 6), class_axis=1)
         assert one.value == fit_temperature(single.reshape(3, 60, 1), signs).value
 
+    @pytest.mark.parametrize("axis", [2, 7, -3])
+    def test_an_axis_that_is_none_is_refused(self, axis, generator):
+        logits, labels = drawn(60, 2.0, generator)
+        with pytest.raises(ValueError, match=r"`class_axis` must be an axis of outputs of shape \(60, 4\), got"):
+            fit_temperature(logits, labels, class_axis=axis)
+        with pytest.raises(ValueError, match=r"`class_axis` must be an axis of outputs of shape \(60, 1\), got"):
+            fit_temperature(logits[:, 0], labels.clamp(max=1), class_axis=axis)
+
     @pytest.mark.parametrize("passes", [None, 4])
     def test_the_true_temperature_is_found_within_its_error(self, passes, generator):
         found = [fit_temperature(*drawn(300, 2.5, generator, passes)) for _ in range(60)]

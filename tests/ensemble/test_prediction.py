@@ -98,6 +98,9 @@ class TestNumbers:
         model = nn.Sequential(nn.Unflatten(1, (4, 1)), nn.Conv1d(4, 3, 1), nn.Dropout(0.5), nn.Softmax(1))
         found = predicted(model=model, class_axis=1)
         assert found.entropy().shape == (5, 1)
+        for asked in ({"model": model}, {"model": classifier(), "transform": "softmax"}):
+            with pytest.raises(ValueError, match="`class_axis` must be an axis of outputs of shape"):
+                predicted(**asked, class_axis=7).entropy()
         torch.testing.assert_close(found.entropy(), torch.special.entr(found.mean).sum(1))
 
     def test_apply_the_transform_to_each_pass(self):

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from dropscope.ensemble.calibration.arguments import Numbers, check_share, targets_like
+from dropscope.ensemble.calibration.arguments import Numbers, check_share, numbers, targets_like
 from dropscope.ensemble.calibration.predictives import law_of
 from dropscope.results import Result
 
@@ -85,7 +85,7 @@ def regression_scores(
     noise: float | Tensor = 0.0,
     mixture: bool = False,
     level: float = 0.9,
-    levels: Sequence[float] = LEVELS,
+    levels: float | Sequence[float] = LEVELS,
 ) -> RegressionScores:
     """Score predictions of numbers and of their uncertainty against measured values.
 
@@ -98,7 +98,7 @@ def regression_scores(
         mixture: whether the law is the mixture of all passes, `1/T Σ_t N(f_t, noise)`, rather than one normal law with
             their mean and variance; this takes T² operations a row. Without noise, the passes are the law.
         level: of the interval score.
-        levels: nominal levels at which coverage is measured.
+        levels: nominal level, or levels, at which coverage is measured.
 
     Returns:
         The scores. Several outputs of one row count together in the standard errors.
@@ -117,7 +117,9 @@ def regression_scores(
     """
     law = law_of(prediction, noise, mixture)
     measured = targets_like(y, law.mean)
-    nominal = measured.new_tensor([check_share("levels", one) for one in levels])
+    nominal = measured.new_tensor(
+        [check_share("levels", one) for one in numbers("levels", levels).reshape(-1).tolist()]
+    )
     tail = (1 - check_share("level", level)) / 2
     low, high = law.quantile(tail), law.quantile(1 - tail)
 

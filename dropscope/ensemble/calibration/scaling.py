@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dropscope.ensemble.calibration.arguments import numbers, passes_of, sum_to_one, whole_labels
 from dropscope.ensemble.calibration.searching import lowest
+from dropscope.ensemble.outputs import check_axis
 from dropscope.ensemble.prediction import Prediction
 from dropscope.ensemble.streaming import wide
 from dropscope.results import Result
@@ -164,7 +165,9 @@ def _passes(logits: Prediction | Tensor, labels: Tensor, class_axis: int) -> Ten
 
     axis = class_axis if class_axis < 0 else class_axis + 1  # that of the passes stands before
     if passes.shape[1:] == labels.shape:
+        check_axis(class_axis, (*labels.shape, 1))
         passes = passes.unsqueeze(axis)
+    check_axis(class_axis, passes.shape[1:])
     if passes.dim() != labels.dim() + 2 or passes.movedim(axis, -1).shape[1:-1] != labels.shape:
         raise ValueError(
             "`logits` must be of shape (rows, classes) or (passes, rows, classes) for labels of shape "
