@@ -84,10 +84,8 @@ def _loss_lines(result: StudyResult, place: str) -> list[Line]:
         ]
         lines.append(_arm_line(joined, means, errors, "mean over seeds", shown))
         if len(joined) > 1:
-            points, estimates = [p for p, _ in joined], [arm.estimate for _, arm in joined]
-            lines.append(
-                Line(points, estimates, "vermilion", "estimate, with stop rows and similar rates", "dash", 1.5)
-            )
+            rates, estimates = [p for p, _ in joined], [arm.estimate for _, arm in joined]
+            lines.append(Line(rates, estimates, "vermilion", "estimate, with stop rows and similar rates", "dash", 1.5))
     lost = [(p, arm.select) for p, arm in arms if not compared(arm)]
     mark = advised(result)
     ring = [(p, arm.select) for p, arm in arms if mark is not None and arm.rates == mark.rates]
