@@ -14,7 +14,17 @@ from dropscope.study.options import Options
 from dropscope.study.problem import Problem, SeedData
 from dropscope.study.trial import Trial
 
-__all__ = ["MOST_STEPS", "chunks", "epoch_steps", "plan_epochs", "recipe_of", "study_steps"]
+__all__ = [
+    "DEFAULT_SECONDS",
+    "FEWEST",
+    "MOST_STEPS",
+    "STACK_BYTES",
+    "chunks",
+    "epoch_steps",
+    "plan_epochs",
+    "recipe_of",
+    "study_steps",
+]
 
 STACK_BYTES = 1 << 30
 DEFAULT_SECONDS = 180.0

@@ -19,7 +19,7 @@ from dropscope.study.halving import run_halved
 from dropscope.study.keeping import refit
 from dropscope.study.options import Options
 from dropscope.study.pilot import PILOT_SEEDS, pilot, pilot_chunks, pilot_rates
-from dropscope.study.plan import DEFAULT_SECONDS, MOST_STEPS, STACK_BYTES, chunks, plan_epochs, recipe_of
+from dropscope.study.plan import DEFAULT_SECONDS, FEWEST, MOST_STEPS, STACK_BYTES, chunks, plan_epochs, recipe_of
 from dropscope.study.problem import Problem, SeedData, pose
 from dropscope.study.references import references
 from dropscope.study.result import StudyResult, arms_of
@@ -125,7 +125,10 @@ def run(
         problem.notes.extend(store.notes)
         epochs = store.epochs or asked.epochs
         if epochs is None:
-            epochs = job.plan((asked.max_seconds or DEFAULT_SECONDS) - (time.perf_counter() - start))
+            limit = asked.max_seconds or DEFAULT_SECONDS
+            epochs = job.plan(limit - (time.perf_counter() - start))
+            if epochs == FEWEST:
+                problem.notes.append(f"{FEWEST} epochs are the fewest that are planned: {limit:g} s may not be enough.")
         if store.epochs is None:
             store.plan(epochs)
         if asked.lr is None:

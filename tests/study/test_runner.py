@@ -122,6 +122,7 @@ class TestStore:
         options = {**SMALL, "epochs": None, "max_seconds": 0.01}
         first = study.run(small_table(), "y", out=tmp_path, seeds=2, **options)
         assert first.epochs == 10
+        assert "10 epochs are the fewest that are planned: 0.01 s may not be enough." in first.notes
         assert study.run(small_table(), "y", out=tmp_path, seeds=2, **options).epochs == 10
 
     def test_bad_tables_write_nothing(self, tmp_path):
