@@ -31,7 +31,7 @@ class Options:
 
     `p_input`, `p_hidden`: rates studied at one place alone; `pair`: (input, hidden) rates studied together, by default
     (p/4, p) for each hidden p and the textbook's (.2, .5). `epochs=None` plans for `max_seconds`; `lr=None` has a pilot
-    choose among 1e-3, 3e-3 and 1e-2: networks without dropout on the stop rows of two seeds. An epoch is one pass
+    choose among 1e-3, 3e-3, 1e-2 and 3e-2: networks without dropout on the stop rows of two seeds. An epoch is one pass
     over the fit rows, at least 10 updates and at most 500; `patience=None` is 15 epochs, and at least 500 updates.
     `test` and `fractions` are shares of rows: test of all, then fit, stop and select of what remains; of more than
     100,000 rows to stop, select or test on so many are drawn. `halving` lets arms that are clearly beaten leave
