@@ -123,12 +123,7 @@ def run(
     job = _Job(problem, asked, [problem.seed_data(seed) for seed in range(asked.seeds)], workers)
     with Store(Path(out), job.config, fresh=fresh) as store:
         problem.notes.extend(store.notes)
-        epochs = store.epochs or asked.epochs
-        if epochs is None:
-            limit = asked.max_seconds or DEFAULT_SECONDS
-            epochs = job.plan(limit - (time.perf_counter() - start))
-            if epochs == FEWEST:
-                problem.notes.append(f"{FEWEST} epochs are the fewest that are planned: {limit:g} s may not be enough.")
+        epochs = store.epochs or asked.epochs or job.plan(start)
         if store.epochs is None:
             store.plan(epochs)
         if asked.lr is None:
@@ -200,13 +195,20 @@ class _Job:
             )
         return made
 
-    def plan(self, seconds: float) -> int:
+    def plan(self, start: float) -> int:
+        """Plan epochs for the time that was asked for, of which some has gone since `start`."""
+        limit = self.options.max_seconds or DEFAULT_SECONDS
         every = self.chunks(self.keyed(1), 1)
         count = len(every) / self.workers
         if self.options.lr is None:
             networks = PILOT_SEEDS * len(pilot_rates(self.options.optimizer))
             count += networks / len(every[0].trials)
-        return plan_epochs(every[0], count, seconds)
+        epochs = plan_epochs(every[0], count, limit - (time.perf_counter() - start))
+        if epochs == FEWEST:
+            self.problem.notes.append(
+                f"{FEWEST} epochs are the fewest that are planned: {limit:g} s may not be enough."
+            )
+        return epochs
 
 
 def _check_resources(options: Options, workers: int) -> None:
