@@ -59,8 +59,8 @@ def arms_table(result: StudyResult) -> Table:
     rows = []
     for arm in result.arms:
         cells = [f"{arm.p_input:g}", rate_text(arm.p_hidden), *([f"{arm.lr:g}"] if several else [])]
-        cells += [_with_error(arm.select, arm.select_se), number_text(arm.estimate)]
-        cells.append(_with_error(arm.test, arm.test_se))
+        estimate, _, _ = _with_error(arm.estimate, arm.select_se).partition(" ±")
+        cells += [_with_error(arm.select, arm.select_se), estimate, _with_error(arm.test, arm.test_se)]
         cells += _spectrum_cells((*arm.share, arm.rest), arm.mean_order, arm.total, len(orders))
         rows.append([*cells, number_text(arm.best_epoch), _flags(arm)])
     mark = advised(result)

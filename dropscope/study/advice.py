@@ -18,10 +18,9 @@ def advise(result: StudyResult) -> Advice:
     """Say how much dropout to use, where and why, from the losses of a study.
 
     The statistics are those of `decide`: whether dropout helps is decided on selection rows, and the rate by the arms'
-    estimates; no test row enters. Arms that diverged are left out and
-    named; those that left early, beaten, and those that were still improving when training ended are named too. While
-    networks without dropout were still improving, no gain is claimed over them. The advice is void if the best network
-    loses to the constant prediction.
+    estimates; no test row enters. Arms that diverged are left out and named; those that left early, beaten, and those
+    that were still improving when training ended are named too. While networks without dropout were still improving, no
+    gain is claimed over them. The advice is void if the best network loses to the constant prediction.
 
     Args:
         result: a study with its trials, arms and references.

@@ -15,16 +15,9 @@ from dropscope.study.problem import Problem, SeedData
 from dropscope.study.trial import Trial
 
 __all__ = [
-    "DEFAULT_SECONDS",
-    "FEWEST",
-    "MOST_STEPS",
-    "STACK_BYTES",
-    "chunks",
-    "epoch_steps",
-    "plan_epochs",
-    "recipe_of",
+    "DEFAULT_SECONDS", "FEWEST", "MOST_STEPS", "STACK_BYTES", "chunks", "epoch_steps", "plan_epochs", "recipe_of",
     "study_steps",
-]
+]  # fmt: skip
 
 STACK_BYTES = 1 << 30
 DEFAULT_SECONDS = 180.0
