@@ -143,7 +143,7 @@ def dense(*widths: int) -> nn.Module:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--budgets", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--replicates", type=int, nargs="+", default=[40, 40, 12])
+    parser.add_argument("--replicates", type=int, nargs="+", default=[40, 40, 16])
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=["default"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--costs", action="store_true", help="measure time and memory instead")

@@ -33,7 +33,7 @@ def open_table(text: str) -> tuple[Any, str, list[str]]:
         ValueError: there is neither.
     """
     path = Path(text)
-    if path.is_file() or path.suffix or "/" in text:
+    if path.is_file() or path.suffix or "/" in text or (path.is_dir() and text not in names()):
         return _read(path), path.name, []
     if text not in names():
         raise ValueError(f"`--data` must be a file or a bundled table, got {text!r}: {closest(text, names())}")

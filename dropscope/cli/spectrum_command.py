@@ -24,7 +24,7 @@ def spectrum(
         str,
         typer.Argument(help="A .pt, .pth, .pt2 or .onnx file, or module:attribute (a module, callable, estimator)."),
     ],
-    data: Annotated[str, typer.Option(help="A CSV, TSV or Parquet file, or the name of a bundled table.")],
+    data: Annotated[str, typer.Option(help="A file as `study` reads it, or the name of a bundled table.")],
     target: Annotated[str | None, typer.Option(help="Column that the model predicts: no input.")] = None,
     drop: Annotated[list[str] | None, typer.Option(metavar="COLUMN,...", help="Columns that are no inputs.")] = None,
     columns: Annotated[

@@ -159,7 +159,7 @@ def _resolve(
     from dropscope.data import bundled, names
 
     path = Path(table)
-    if path.is_file() or path.suffix or "/" in table:
+    if path.is_file() or path.suffix or "/" in table or (path.is_dir() and table not in names()):
         if not target:
             raise ValueError("`--target` must name the column to predict.")
         return path, target, options, path.stem or "table", str(path)

@@ -26,7 +26,8 @@ class DropoutRegressor(RegressorMixin, DropoutEstimator):
 
     Args:
         p: probability of dropping a hidden unit; or a pair, of dropping an input column and a hidden unit; or "auto",
-            for what `study.run` advises on the training rows (none, where it advises none).
+            for what `study.run` advises on the training rows: its best guess where it cannot tell, none where the
+            advice is void.
         width: units in each hidden layer.
         depth: hidden layers.
         activation: relu, gelu, tanh or silu.

@@ -32,7 +32,7 @@ def option_texts(result: StudyResult) -> dict[str, str]:
         Texts by name.
     """
     told: dict[str, Any] = {
-        "target": result.target, "task": result.task, "metric": result.metric, **result.options,
+        **result.options, "target": result.target, "task": result.task, "metric": result.metric,
         "epochs": result.epochs, "networks": len(result.trials),
         **{f"{part} rows": count for part, count in result.rows.items()},
     }  # fmt: skip

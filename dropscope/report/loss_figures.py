@@ -176,12 +176,12 @@ def gain_figure(result: StudyResult) -> Figure | None:
         result: the study.
 
     Returns:
-        The figure; None where the advice is void, or no rate trained to its end.
+        The figure; None where the advice is void, no rate trained to its end, or no dropout has no loss to reduce.
     """
     advice, zero = result.advice, baseline(result)
-    if advice is None or zero is None or not math.isfinite(advice.gain_se):
+    if advice is None or zero is None or not math.isfinite(advice.gain_se) or not zero.select:
         return None
-    percent = 100 / zero.select
+    percent = 100 / abs(zero.select)
     error, needed = advice.gain_se * percent, advice.critical * advice.gain_se * percent
     kept = {place: [(p, a) for p, a in place_arms(result, place) if compared(a)] for place in PLACES}
     gains = [(zero.select - arm.select) * percent for arms in kept.values() for _, arm in arms if arm is not zero]

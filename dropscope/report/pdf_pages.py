@@ -117,7 +117,7 @@ def _first_pages(result: StudyResult) -> Iterator[Any]:
         done += _rows(sheet, table, done)
     if sheet.left > ROW:
         sheet.y += 0.06
-        marked = f"; the row of the {advised_name(result)} rate is marked" if table.marked else ""
+        marked = f"; marked: {advised_name(result)}" if table.marked else ""
         sheet.write(f"Mean over seeds ± one standard error; at each order, its share of the variance{marked}.", 8,
                     color=LIGHT["muted"])  # fmt: skip
     yield sheet.page

@@ -78,7 +78,7 @@ def _void(sentence: str, reason: str, excluded: tuple[Rates, ...]) -> Advice:
 def _answer(decision: Decision, arms: list[Arm], metric: str) -> str:
     base, best, advised = arms[0], arms[decision.best], arms[decision.arm]
     # An error rate of 0 without dropout leaves nothing to gain, in any unit.
-    relative = 100 / base.select if base.select else 0.0
+    relative = 100 / abs(base.select) if base.select else 0.0
     gain, error = relative * decision.gains, relative * decision.se
     widest = at_edge([arm.rates for arm in arms], advised.rates)
     edge = " The largest rate studied there was best: widen the grid." if widest else ""
@@ -144,7 +144,7 @@ def describe(arm: Arm) -> str:
         arm: the arm.
 
     Returns:
-        Such as "p=0.25 after hidden layers".
+        Such as "p=0.25 after each hidden layer".
     """
     if arm.place in SINGLE:
         return f"p={largest(arm.p_hidden):g} after the {arm.place} hidden layer alone"

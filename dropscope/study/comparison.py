@@ -17,6 +17,8 @@ from dropscope.study.result import Advice, Arm, StudyResult
 
 __all__ = ["ArmDifference", "Comparison", "compare"]
 
+WEIGHTS = ("class_weight", "weight_column")  # in every loss
+
 
 @dataclass(frozen=True, eq=False)
 class ArmDifference(Difference):
@@ -184,6 +186,8 @@ def _check_comparable(first: StudyResult, second: StudyResult) -> None:
     for one in (first, second):
         quantile = one.options.get("quantile")
         said.append(f"`{one.target}` by {LABELS[one.metric]}" + (f" of quantile {quantile:g}" if quantile else ""))
+        weights = [f"{name}={one.options[name]}" for name in WEIGHTS if one.options.get(name)]
+        said[-1] += f", weighted ({', '.join(weights)})" if weights else ""
     if said[0] != said[1]:
         raise ValueError(f"studies must share target and metric to be compared, got {said[0]} and {said[1]}.")
     if first.classes != second.classes:

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ def read_csv(path: Path) -> Any:
         separator = max(SEPARATORS, key=lambda separator: len(headers[separator]))
         _check_header(path.name, headers[separator])
         _check_rectangular(path.name, raw, separator, len(headers[separator]))
+        if len(headers[separator]) > 1 and b"\n\n" in raw and b'"' not in raw:
+            raw = re.sub(rb"\n\n+", b"\n", raw)  # polars reads a row of nothing of a blank line
     except csv.Error as error:
         raise BadTable(f"{path.name} cannot be read as CSV: {first_line(error)}") from error
     try:

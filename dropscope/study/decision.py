@@ -111,7 +111,7 @@ def decide(losses: Losses) -> Decision:
     if gains[best] > point * se:
         passing = [i for i in stayed if gains[i] > point * se]
         return Decision("dropout", _lowest(losses, passing), best, gains, se, point, None)
-    limit = NEGLIGIBLE * float(values[0].mean())
+    limit = NEGLIGIBLE * abs(float(values[0].mean()))  # a log-likelihood may have any sign
     if gains[best] + point * se <= limit:
         return Decision("no dropout", 0, best, gains, se, point, None)
     needed = _seeds_needed(float(gains[best]), noise, limit, seeds)

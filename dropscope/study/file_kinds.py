@@ -20,7 +20,7 @@ def read_excel(path: Path, sheet: str | None) -> Any:
         A polars DataFrame.
 
     Raises:
-        BadTable: there is no such sheet, or none or several could be meant, or a column has no name.
+        BadTable: there is no such sheet, or none or several could be meant, or names of columns lack or repeat.
     """
     need("fastexcel", "study")
     read = need("polars", "study").read_excel(path, sheet_id=0, infer_schema_length=None, raise_if_empty=False)
@@ -35,6 +35,10 @@ def read_excel(path: Path, sheet: str | None) -> Any:
         raise BadTable(f"{path.name} has no sheet `{name}` with rows: {closest(name, list(sheets))}")
     if any(column.startswith("__UNNAMED__") for column in sheets[name].columns):
         raise BadTable(f"{path.name} has a column without a name: the first line must name every column.")
+    header = need("fastexcel", "study").read_excel(path).load_sheet(name, header_row=None, n_rows=1).to_polars().row(0)
+    repeated = next((column for column in header if header.count(column) > 1), None)
+    if repeated is not None:
+        raise BadTable(f"{path.name} has more than one column named `{repeated}`: names must differ.")
     return sheets[name]
 
 

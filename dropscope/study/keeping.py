@@ -16,7 +16,6 @@ from dropscope.study.preprocess import Encoder
 from dropscope.study.problem import Problem
 from dropscope.study.rates import rate_of
 from dropscope.study.result import StudyResult
-from dropscope.study.splits import Cut
 from dropscope.study.table import to_frame
 from dropscope.study.trial import Trial
 
@@ -24,7 +23,7 @@ __all__ = ["KeptModel", "load_model", "refit"]
 
 
 def refit(result: StudyResult, problem: Problem, recipe: Recipe, folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Train the advised arm once more on fit and selection rows, stop on stop rows, test once, and keep it.
+    """Train the advised arm once more, on all rows but stop and test rows, test once, and keep it.
 
     Args:
         result: the study with its advice.
@@ -41,11 +40,10 @@ def refit(result: StudyResult, problem: Problem, recipe: Recipe, folder: Path) -
             (folder / name).unlink(missing_ok=True)  # of an earlier run: it is not what this study says
         return {}, []
     arm = next(arm for arm in result.arms if arm.rates == (advice.p_input, advice.p_hidden))
-    cut = problem.cutter.cut(0)
-    wide = Cut(np.sort(np.concatenate([cut.fit, cut.select])), cut.stop, cut.select[:0])
-    data = problem.encoded(wide)
+    cut = problem.cutter.last()
+    data = problem.encoded(cut)
     trial = Trial(arm.p_input, arm.p_hidden, arm.lr, seed=0)
-    steps = study_steps(len(wide.fit), recipe.batch_size)
+    steps = study_steps(len(cut.fit), recipe.batch_size)
     chunk = Chunk(
         (trial,), (trial.key("refit"),), data, problem.scorer, problem.cutter.test,
         Recipe(**{**vars(recipe), "steps_per_epoch": steps}),
@@ -65,7 +63,7 @@ def refit(result: StudyResult, problem: Problem, recipe: Recipe, folder: Path) -
     }  # fmt: skip
     (folder / "model.json").write_text(json.dumps(about, indent=1))
     test = problem.scorer.overall(by_target)
-    summary: dict[str, Any] = {"lr": arm.lr, "best_epoch": fitted.best_epoch, "rows": len(wide.fit), "test": test}
+    summary: dict[str, Any] = {"lr": arm.lr, "best_epoch": fitted.best_epoch, "rows": len(cut.fit), "test": test}
     if problem.target.several:
         summary["by_target"] = by_target
     return summary, [str(folder / "model.pt"), str(folder / "model.json")]

@@ -26,6 +26,10 @@ def find_leak(x: np.ndarray, names: list[str], y: np.ndarray) -> tuple[str, ...]
         >>> find_leak(np.column_stack([a, b, a * b]), ["a", "b", "c"], 2 * a - b)
         ('a', 'b')
     """
+    known = ~np.isnan(x).all(0)
+    x, names = x[:, known], [name for name, one in zip(names, known, strict=True) if one]
+    if not names or y.min() == y.max():
+        return None
     x = np.where(np.isnan(x), np.nanmean(x, axis=0), x)
     x, y = x - x.mean(0), y - y.mean()
     x = x / np.maximum(np.linalg.norm(x, axis=0), 1e-300)

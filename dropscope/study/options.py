@@ -31,16 +31,16 @@ class Options:
 
     `p_input`, `p_hidden`: rates studied at one place alone; `pair`: (input, hidden) rates studied together, by default
     (p/4, p) for each hidden p and the textbook's (.2, .5). `epochs=None` plans for `max_seconds`; `lr=None` has a pilot
-    choose among 1e-3, 3e-3, 1e-2 and 3e-2: networks without dropout on the stop rows of two seeds. An epoch is one pass
-    over the fit rows, at least 10 updates and at most 500; `patience=None` is 15 epochs, and at least 500 updates.
-    `test` and `fractions` are shares of rows: test of all, then fit, stop and select of what remains; of more than
-    100,000 rows to stop, select or test on so many are drawn. `halving` lets arms that are clearly beaten leave
-    training early. `places` are where dropout is studied; first and last are one hidden layer alone, at each hidden p.
-    `profile` also studies each hidden p as the mean of rates that rise or fall over the layers, from p/2 to 3p/2.
-    `label_smoothing` is the share of a label that all classes get alike while training. `momentum` and `nesterov` are
-    those of sgd; `max_norm` bounds the norm of the incoming weights of every hidden unit. `quantile` is what networks
-    predict of numbers in place of their mean. `weight_column` holds what every row counts; `class_weight="balanced"`
-    has all classes count the same.
+    choose among 1e-3, 3e-3, 1e-2 and 3e-2 (sgd: .03, .1 and .3): networks without dropout on the stop rows of two
+    seeds. An epoch is one pass over the fit rows, at least 10 updates and at most 500; `patience=None` is 15 epochs,
+    and at least 500 updates. `test` and `fractions` are shares of rows: test of all, then fit, stop and select of what
+    remains; of more than 100,000 rows to stop, select or test on so many are drawn. `halving` lets arms that are
+    clearly beaten leave training early. `places` are where dropout is studied; first and last are one hidden layer
+    alone, at each hidden p. `profile` also studies each hidden p as the mean of rates that rise or fall over the
+    layers, from p/2 to 3p/2. `label_smoothing` is the share of a label that all classes get alike while training.
+    `momentum` and `nesterov` are those of sgd; `max_norm` bounds the norm of the incoming weights of every hidden unit.
+    `quantile` is what networks predict of numbers in place of their mean. `weight_column` holds what every row counts;
+    `class_weight="balanced"` has all classes count the same.
     """
 
     task: str = "auto"

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from dropscope.errors import BadTable
+from dropscope.errors import BadTable, need
 from dropscope.study.leak import find_leak
 from dropscope.study.metrics import Scorer
 from dropscope.study.options import METRICS, Options
 from dropscope.study.preprocess import Encoder, correlated_blocks
-from dropscope.study.schema import Schema, understand, with_levels
+from dropscope.study.schema import NOTHING_LEFT, Schema, understand, with_levels
 from dropscope.study.splits import MOST_ROWS, Cut, Cutter
 from dropscope.study.targets import Target
 from dropscope.study.times import ISO, holds_times, learn_clock, parse_columns
@@ -172,7 +172,7 @@ def pose(frame: Any, target: str | tuple[str, ...], options: Options) -> Problem
     said: list[str] = []
     frame = rows_that_count(frame, options.weight_column, said)
     cutters = (options.group_column, options.split_column, options.weight_column)
-    aside = {*targets, *options.drop, *options.categorical, *cutters}
+    aside = {*targets, *options.drop, *options.categorical, *cutters} - {options.time_column}
     frame, forms = parse_columns(frame, [name for name in frame.columns if name not in aside], said)
     schema, notes = understand(frame, targets, options)
     notes += said
@@ -190,7 +190,7 @@ def pose(frame: Any, target: str | tuple[str, ...], options: Options) -> Problem
     if cutter.samples:
         notes.append(f"of more than {MOST_ROWS:,} stop, selection or test rows so many were drawn; others go unused.")
     schema = _learn(schema, frame, cutter, forms, notes)
-    raw = schema.raw(frame)
+    schema, raw = _with_values(schema, schema.raw(frame), cutter.rest, notes)
     if not options.allow_leak:
         _refuse_leak(schema, raw, y, cutter.rest)
     if all(key is None for key in keys.values()):
@@ -212,8 +212,21 @@ def _learn(schema: Schema, frame: Any, cutter: Cutter, forms: dict[str, str], no
     times = {name: clock for name, clock in learned.items() if clock.parts}
     schema = replace(schema, times=times, texts={name: learn_words(rest[name]) for name in schema.texts})
     if not schema.features:
-        raise BadTable("no column is left for the networks to see: drop fewer columns.")
+        raise BadTable(NOTHING_LEFT)
     return schema
+
+
+def _with_values(schema: Schema, raw: np.ndarray, rows: np.ndarray, notes: list[str]) -> tuple[Schema, np.ndarray]:
+    """Leave out numbers that no row to learn from knows: their indicator would be the same in all of them."""
+    unknown = [j for j in range(len(schema.numeric)) if np.isnan(raw[rows, j]).all()]
+    if not unknown:
+        return schema, raw
+    names = [schema.numeric[j] for j in unknown]
+    notes.append(f"{', '.join(f'`{name}`' for name in names)} left out: no value outside the test rows.")
+    schema = replace(schema, numeric=tuple(name for name in schema.numeric if name not in names))
+    if not schema.features:
+        raise BadTable(NOTHING_LEFT)
+    return schema, np.delete(raw, unknown, axis=1)
 
 
 def _codes(frame: Any, name: str | None, use: str) -> np.ndarray | None:
@@ -226,7 +239,14 @@ def _codes(frame: Any, name: str | None, use: str) -> np.ndarray | None:
         column = column.to_physical()
     elif use == "time" and not column.dtype.is_numeric():
         raise BadTable(f"`{name}` must hold numbers or dates such as 2011-07-31 to cut by time, got {column[0]!r}.")
-    return np.asarray(column.to_numpy() if column.dtype.is_numeric() else column.cast(str).to_list())
+    if not column.dtype.is_numeric():
+        return np.asarray(column.cast(str).to_list())
+    try:
+        codes = column.to_numpy()
+    except need("polars", "study").exceptions.PolarsError:  # integers of more than 64 bits
+        codes = np.empty(0, object)
+    # Decimals become objects, whose bytes are addresses: their ranks cut alike.
+    return np.asarray(column.rank("dense").to_numpy() if codes.dtype == object else codes)
 
 
 def _refuse_leak(schema: Schema, raw: np.ndarray, y: np.ndarray, rows: np.ndarray) -> None:

@@ -58,7 +58,7 @@ class Advice:
 
     `kind` is "dropout", "no dropout", "cannot tell" or "void"; `sentences` are the answer and its reason; `code` is
     what to paste. `gain` is that of the best arm and `gain_se` its standard error, in units of the metric; `critical`
-    is the ratio of the two that had to be passed. `excluded` arms had not converged, or diverged.
+    is the ratio of the two that had to be passed. `excluded` arms diverged.
     """
 
     kind: str
@@ -131,7 +131,7 @@ class StudyResult:
         """
         kept = json.loads(Path(path).read_text())
         kept["arms"] = tuple(
-            Arm(**{**arm, "p_hidden": rate_of(arm["p_hidden"]), "share": tuple(arm["share"])})
+            Arm(**{**arm, "p_hidden": rate_of(arm["p_hidden"]), "share": tuple(_nan(arm["share"]))})
             for arm in _nan(kept["arms"])
         )
         if kept["advice"]:
@@ -227,7 +227,7 @@ def _plain(value: Any) -> Any:
 def _nan(value: Any) -> Any:
     """Null numbers of a kept arm or advice become nan again; `seeds_needed` may truly be None."""
     if isinstance(value, list):
-        return [_nan(one) for one in value]
+        return [math.nan if one is None else _nan(one) for one in value]
     if isinstance(value, dict):
         return {k: math.nan if v is None and k != "seeds_needed" else v for k, v in value.items()}
     return value

@@ -71,7 +71,7 @@ def run(
 
     Trains every arm (input p, hidden p) with every seed, chooses epochs on stop rows, scores arms on selection rows and
     advises by `decide`. What is finished is kept in `out`: the same call goes on where an interrupted one was, and one
-    with more seeds, rates or learning rates trains only what is new.
+    with more seeds, rates or learning rates trains only what is new (not so with `halving`: all trials are one race).
 
     Args:
         table: a path, a polars or pandas DataFrame, or an array of shape (rows, columns).

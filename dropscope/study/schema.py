@@ -16,12 +16,13 @@ from dropscope.study.targets import Target
 from dropscope.study.times import Clock, holds_times
 from dropscope.study.words import Words
 
-__all__ = ["MAX_ONE_HOT", "Schema", "understand", "with_levels"]
+__all__ = ["MAX_ONE_HOT", "NOTHING_LEFT", "Schema", "understand", "with_levels"]
 
 MIN_ROWS = 50
 MAX_ONE_HOT = 512
 FEWEST_LEVELS = 2  # that any category keeps
 SHOWN = 5  # names in a note
+NOTHING_LEFT = "no column is left for the networks to see: drop fewer columns."
 MISSING, OTHER = "(missing)", "(other)"
 UNLEARNED = Words(np.zeros(0), np.zeros((0, 0)))
 
@@ -116,9 +117,10 @@ def understand(frame: Any, targets: tuple[str, ...], options: Options) -> tuple[
     if frame.height < MIN_ROWS:
         raise BadTable(f"a study needs at least {MIN_ROWS} rows, got {frame.height}.")
     target = understand_target(frame, targets, options, notes)
-    aside = {*targets, *options.drop, *_aside(options)}
+    cutters = {*_aside(options)}
     if options.time_column and holds_times(frame[options.time_column]):
-        aside.remove(options.time_column)  # it cuts the rows, and still says what hour and weekday it was
+        cutters.remove(options.time_column)  # it cuts the rows, and still says what hour and weekday it was
+    aside = {*targets, *options.drop, *cutters}
     names = [name for name in frame.columns if name not in aside]
     roles = sort_columns(frame, names, options.categorical, notes)
     schema = Schema(
@@ -126,7 +128,7 @@ def understand(frame: Any, targets: tuple[str, ...], options: Options) -> tuple[
         dict.fromkeys(roles.times, Clock()), dict.fromkeys(roles.texts, UNLEARNED),
     )  # fmt: skip
     if not schema.features:
-        raise BadTable("no column is left for the networks to see: drop fewer columns.")
+        raise BadTable(NOTHING_LEFT)
     return schema, notes
 
 
@@ -159,7 +161,11 @@ def with_levels(schema: Schema, frame: Any, notes: list[str], *, by_target: bool
             notes.append(_said_of({name: len(ranked[name]) for name in encoded}))
         for name in encoded:
             ranked[name] = [level for level in ranked[name] if counted[name][level] > 1]
-        return replace(schema, levels={name: tuple(levels) for name, levels in ranked.items()}, by_target=encoded)
+        single = [name for name in encoded if not ranked[name]]
+        if single:
+            notes.append(f"{', '.join(f'`{name}`' for name in single)} left out: no level has two rows to learn from.")
+        levels = {name: tuple(levels) for name, levels in ranked.items() if levels}
+        return replace(schema, levels=levels, by_target=tuple(name for name in encoded if name in levels))
     total = sum(map(len, ranked.values()))
     cap = max(map(len, ranked.values()), default=0)
     while cap > FEWEST_LEVELS and sum(min(len(levels), cap) for levels in ranked.values()) > MAX_ONE_HOT:
@@ -207,4 +213,11 @@ def _numbers(column: Any) -> np.ndarray:
 
 
 def _as_text(column: Any) -> list[str]:
-    return [MISSING if value is None else str(value) for value in column.to_list()]
+    return [_level(value) for value in column.to_list()]
+
+
+def _level(value: Any) -> str:
+    """Name a level; whole numbers alike, for a column of them is one of floats wherever a value is missing."""
+    if value is None or value != value:
+        return MISSING
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

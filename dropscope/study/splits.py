@@ -99,6 +99,22 @@ class Cutter:
             self._check(part, getattr(cut, part))
         return cut
 
+    def last(self) -> Cut:
+        """Cut the remaining rows for one last network, which nothing will be compared with: none of them scores.
+
+        Rows that would score also fit; with a time column they are the newest, and choose the epoch.
+
+        Returns:
+            The rows that fit and stop, and no others.
+        """
+        if self.in_time and self.given is None:
+            generator = np.random.default_rng([self.options.study_seed, 3])
+            share = self.options.fractions[1]
+            fit, stop = self._divide(self.rest, (1 - share, share), generator)
+            return Cut(fit, _sample(stop, generator), stop[:0])
+        cut = self.cut(0)
+        return Cut(np.sort(np.concatenate([cut.fit, cut.select])), cut.stop, cut.select[:0])
+
     def _window(self, generator: np.random.Generator) -> np.ndarray:
         """Four fifths of the remaining time span, starting at a random moment of the first fifth."""
         moments = np.unique(self.units[self.rest])

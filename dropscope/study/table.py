@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from dropscope.errors import BadTable, MissingExtra, closest, need
+from dropscope.study.conversion import from_array, from_pandas
 from dropscope.study.csv_text import first_line, read_csv
 from dropscope.study.file_kinds import READERS
 
@@ -126,7 +127,7 @@ def to_frame(table: Any) -> Any:
         The frame.
 
     Raises:
-        BadTable: the table is of an unknown kind.
+        BadTable: the table is of an unknown kind, or two of its columns have the same name.
     """
     polars = need("polars", "study")
     if isinstance(table, str | Path):
@@ -136,15 +137,8 @@ def to_frame(table: Any) -> Any:
     if isinstance(table, polars.LazyFrame):
         return table.collect()
     if type(table).__module__.partition(".")[0] == "pandas":
-        columns = {str(name): table[name] for name in table.columns}
-        numeric = {name: column.dtype.kind in "biuf" for name, column in columns.items()}
-        return polars.DataFrame(
-            {
-                name: column.to_numpy() if numeric[name] else column.astype(object).where(column.notna(), None).tolist()
-                for name, column in columns.items()
-            }
-        )
+        return from_pandas(table)
     array = np.asarray(table)
     if array.ndim != 2:
         raise BadTable(f"`table` must be a path, a DataFrame or a two-dimensional array, got {type(table).__name__}.")
-    return polars.DataFrame({f"x{j}": array[:, j] for j in range(array.shape[1])})
+    return from_array(array)

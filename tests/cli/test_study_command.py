@@ -177,8 +177,9 @@ def test_help_does_not_import_torch(arguments):
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-def test_a_missing_extra_is_named(monkeypatch, capsys, table):
-    monkeypatch.setitem(sys.modules, "polars", None)
+@pytest.mark.parametrize("module", ["polars", "typer"])
+def test_a_missing_extra_is_named(monkeypatch, capsys, table, module):
+    monkeypatch.setitem(sys.modules, module, None)
     code, _, err = dropscope(monkeypatch, capsys, "study", table, "--target", "price")
     assert code == 2
     assert "pip install 'dropscope[study]'" in err

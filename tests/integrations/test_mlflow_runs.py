@@ -54,6 +54,8 @@ def test_the_run_holds_the_advice_and_the_options(logged, result):
     assert run.data.metrics["gain"] == pytest.approx(result.advice.gain)
     assert run.data.metrics["advised p_hidden"] == result.advice.p_hidden
     assert run.data.params["width"] == "128"
+    assert run.data.params["task"] == result.task
+    assert run.data.params["metric"] == result.metric
     assert run.data.params["epochs"] == str(result.epochs)
     assert run.data.params["select rows"] == "1333"
 

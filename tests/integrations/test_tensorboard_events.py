@@ -8,6 +8,8 @@ import synthetic
 
 from dropscope import integrations
 from dropscope.errors import MissingExtra
+from dropscope.integrations.telling import arm_numbers
+from dropscope.study import StudyResult
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -61,6 +63,14 @@ def test_every_arm_has_its_scores_and_rates(logged, result):
     assert events.Scalars("share of order 1")[0].value == pytest.approx(arm.share[0], rel=1e-6)
     started = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     assert b"p_input" in started
+
+
+def test_a_study_read_from_its_file_is_logged_alike(tmp_path):
+    """Arms that left early have no spectrum: their shares are null in the file."""
+    made = synthetic.make(spectra=False)
+    made.save(tmp_path / "result.json")
+    read = StudyResult.load(tmp_path / "result.json")
+    assert [arm_numbers(read, arm) for arm in read.arms] == [arm_numbers(made, arm) for arm in made.arms]
 
 
 def test_another_study_of_the_name_has_a_folder_of_its_own(result, tmp_path):

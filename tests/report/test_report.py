@@ -186,6 +186,9 @@ def test_what_was_not_measured_has_no_figure():
     assert names == ["loss", "gain", "spectrum", "learning", *spectra]
     assert [figure.name for figure in figures_of(synthetic.make(spectra=False))] == ["loss", "gain", "learning"]
     assert "gain" not in [figure.name for figure in figures_of(synthetic.make(constant=10.0))]
+    perfect = synthetic.make()
+    perfect = replace(perfect, arms=(replace(perfect.arms[0], select=0.0), *perfect.arms[1:]))
+    assert "gain" not in [figure.name for figure in figures_of(perfect)]  # no loss is left that could fall
 
 
 def lines_of(panel):

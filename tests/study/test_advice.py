@@ -49,6 +49,13 @@ def test_dropout_is_advised_with_its_measured_reason_and_code():
     assert advice.code == "nn.Dropout(p=0.25)  # after the activation of each hidden layer"
 
 
+def test_a_loss_below_zero_falls_by_a_share_of_its_size():
+    advice = advise(studied({arm: mean - 10 for arm, mean in GAIN.items()}))
+    assert "falls by 25.0 ± " in advice.sentences[0]
+    assert "\u2212" not in advice.sentences[0]
+    assert "from -4 to -5" in advice.sentences[0]
+
+
 def test_both_places_give_two_lines_of_code():
     advice = advise(studied({**GAIN, (0.1, 0.25): 2.0}))
     assert advice.code.count("nn.Dropout(") == 2

@@ -183,6 +183,9 @@ def test_studies_of_other_targets_metrics_or_classes_are_refused(first):
     quantiles = [replace(result, metric="pinball", options={**result.options, "quantile": q}) for q in (0.1, 0.9)]
     with pytest.raises(ValueError, match=r"of quantile 0\.1 and `y` by pinball loss of quantile 0\.9"):
         study.compare(*quantiles)
+    weighted = replace(result, options={**result.options, "weight_column": "n"})
+    with pytest.raises(ValueError, match=r"got `y` by RMSE and `y` by RMSE, weighted \(weight_column=n\)"):
+        study.compare(result, weighted)
 
 
 def test_everything_can_be_written_as_json(first, wider):

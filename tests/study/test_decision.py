@@ -130,6 +130,13 @@ def test_where_the_data_cannot_tell_the_best_guess_is_the_lowest_estimate():
         assert (decision.kind, decision.arm, decision.best) == ("cannot tell", arm, 1)
 
 
+def test_losses_below_zero_are_decided_alike():
+    """Log-densities have any sign; what is negligible is a share of their size."""
+    values = table([2.0, 2.001, 2.0, 2.1, 2.3, 2.2], noise=1e-4)
+    assert decide(losses_of(ARMS, values - 4, ratio=1 / 3)).kind == "no dropout"
+    assert decide(losses_of(ARMS, table([2.0, 1.9, 2.0, 2.1, 2.3, 2.2], noise=1e-4) - 4, ratio=1 / 3)).kind == "dropout"
+
+
 def test_no_dropout_when_every_gain_is_surely_below_one_percent():
     decision = decide(losses_of(ARMS, table([2.0, 2.001, 2.0, 2.1, 2.3, 2.2], noise=1e-4), ratio=1 / 3))
     assert (decision.kind, decision.arm) == ("no dropout", 0)

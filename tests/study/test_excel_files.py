@@ -79,3 +79,8 @@ def test_a_workbook_without_rows_is_refused(tmp_path):
 def test_unnamed_columns_are_refused(tmp_path):
     with pytest.raises(BadTable, match="has a column without a name"):
         read_table(write_workbook(tmp_path / "t.xlsx", Data=[("a", None), (1, 2)]))
+
+
+def test_repeated_columns_are_refused(tmp_path):
+    with pytest.raises(BadTable, match="more than one column named `a`"):
+        read_table(write_workbook(tmp_path / "t.xlsx", Data=[("a", "b", "a"), (1, 2, 3)]))

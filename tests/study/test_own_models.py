@@ -187,6 +187,29 @@ class TestScores:
             assert one["select"]["log_loss"] == pytest.approx(other["select"]["loss"], rel=1e-5)
         assert 0.5 < result.references[0]["select"][0]["log_loss"] < 1
 
+    def test_labels_of_two_values_may_be_bool_and_none_lies_beyond_the_logits(self):
+        def labelled(kind):
+            def load(seed):
+                x, y = rows().tensors
+                return torch.utils.data.random_split(TensorDataset(x, kind(y[:, 0] > 0)), [40, 15, 15, 10])
+
+            return load
+
+        def network(outputs):
+            return lambda: nn.Sequential(nn.Linear(3, 4), nn.Dropout(), nn.Linear(4, outputs))
+
+        def loss(z, y):
+            return nn.functional.cross_entropy(z, y.long().clamp(max=z.shape[1] - 1))
+
+        asked = {**SMALL, "loss": loss, "metric": "error"}
+        results = [
+            study.run_model(network(2), labelled(kind), **asked) for kind in (torch.Tensor.bool, torch.Tensor.long)
+        ]
+        first, second = map(undropped, results)
+        assert [trial["select"] for trial in first] == [trial["select"] for trial in second]
+        with pytest.raises(ValueError, match="one label below it a row"):
+            study.run_model(network(1), labelled(torch.Tensor.long), **asked)
+
     def test_spectra_are_measured_of_tables_alone(self, reference):
         assert reference.blocks == (("x0",), ("x1",), ("x2",))
         assert set(reference.trials[0]["curve"]) >= {"1", "2"}

@@ -64,6 +64,22 @@ def test_time_only_runs_forward(seed, trial):
     assert select.max() < times[cutter.test].min()
 
 
+def test_the_last_network_stops_on_the_newest_rows_and_fits_all_others(seed):
+    times = np.random.default_rng(seed).integers(0, 200, 900)
+    cutter = Cutter(900, OPTIONS, times=times)
+    cut = cutter.last()
+    assert times[cut.fit].max() < times[cut.stop].min()
+    assert np.array_equal(np.sort(np.concatenate([cut.fit, cut.stop])), cutter.rest)
+    assert not len(cut.select)
+
+
+def test_the_last_network_also_fits_what_would_score():
+    cutter = Cutter(900, OPTIONS)
+    first, cut = cutter.cut(0), cutter.last()
+    assert np.array_equal(cut.fit, np.sort(np.concatenate([first.fit, first.select])))
+    assert np.array_equal(cut.stop, first.stop)
+
+
 def test_classes_keep_their_shares(seed):
     classes = (np.random.default_rng(seed).random(1000) < 0.1).astype(int)
     cutter = Cutter(1000, OPTIONS, classes=classes)

@@ -128,6 +128,14 @@ class TestFiles:
         assert from_pandas["b"].dtype == polars.Boolean
 
 
+def test_blank_lines_are_no_rows(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,2\n\n\n3,\n\n")
+    assert read_table(path).rows() == [(1, 2), (3, None)]
+    path.write_text("a\n1\n\n3\n")  # of a single column, a blank line is a missing value
+    assert read_table(path).rows() == [(1,), (None,), (3,)]
+
+
 class TestTargets:
     def test_an_unknown_target_suggests_the_closest(self):
         with pytest.raises(BadTable, match="did you mean `price`"):
@@ -221,6 +229,46 @@ class TestColumns:
         assert np.array_equal(problem.cutter.test, test)
         assert set(problem.schema.levels["c"]) == {"often", "too"}
 
+    def test_numbers_of_test_rows_alone_are_left_out_and_said(self):
+        late = np.where(np.arange(ROWS) < ROWS - 4, np.nan, 1.0) * np.arange(ROWS)
+        problem = posed(good(late=late, when=np.arange(ROWS)), time_column="when")
+        assert problem.schema.numeric == ("a", "b")
+        assert problem.raw.shape == (ROWS, 3)
+        assert "`late` left out: no value outside the test rows." in problem.notes
+
+    def test_a_category_without_any_level_twice_is_left_out_and_said(self):
+        rows = 1000
+        noise = np.random.default_rng(0).normal(size=(2, rows))
+        frame = polars.DataFrame({"a": noise[0], "id": [f"v{i}" for i in range(rows)], "y": noise[1]})
+        problem = posed(frame, categorical="id")
+        assert problem.schema.features == ("a",)
+        assert "`id` left out: no level has two rows to learn from." in problem.notes
+        problem.seed_data(0)
+
+    def test_whole_numbers_are_the_same_levels_in_every_kind_of_column(self):
+        schema = posed(good(c=[i % 3 for i in range(ROWS)]), categorical="c").schema
+        assert set(schema.levels["c"]) == {"0", "1", "2"}
+        frame = good(c=[float(i % 3) for i in range(ROWS)])
+        assert np.array_equal(schema.raw(frame), schema.raw(good(c=[i % 3 for i in range(ROWS)])))
+        gaps = [None if i % 3 == 0 else float(i % 3) for i in range(ROWS)]
+        nans = [float("nan") if gap is None else gap for gap in gaps]
+        assert posed(good(c=gaps), categorical="c").schema.levels == posed(good(c=nans), categorical="c").schema.levels
+
+    def test_a_dropped_time_column_cuts_and_is_not_seen(self):
+        days = polars.date_range(polars.date(2020, 1, 1), polars.date(2020, 3, 20), eager=True)
+        for when in (days, days.dt.strftime("%d/%m/%Y")):
+            problem = posed(good(when=when), time_column="when", drop="when")
+            assert problem.schema.features == ("a", "b", "c")
+            assert problem.cutter.test.min() > problem.cutter.rest.max()
+
+    @pytest.mark.parametrize(("kind", "first"), [(polars.Decimal(38, 2), 0), (polars.Int128, 10**25)])
+    def test_wide_and_decimal_groups_cut_alike_every_time(self, kind, first):
+        plain = [i // 4 for i in range(ROWS)]
+        frame = good(g=polars.Series([first + group for group in plain], dtype=kind))
+        one, again = (posed(frame, group_column="g") for _ in range(2))
+        assert one.seen == again.seen
+        assert np.array_equal(one.cutter.test, posed(good(g=plain), group_column="g").cutter.test)
+
     def test_identifiers_lists_and_constants_are_dropped_and_said(self):
         names = [f"row {i}" for i in range(ROWS)]
         problem = posed(good(name=names, same=[1] * ROWS, list=[[i] for i in range(ROWS)]))
@@ -266,6 +314,13 @@ class TestLeaks:
         y = x[:, leak] @ generator.uniform(1, 2, size) + 1e-4 * generator.normal(size=500)
         assert find_leak(x, [str(j) for j in range(100)], y) is not None
         assert set(find_leak(x, [str(j) for j in range(100)], y)) == {str(j) for j in leak}
+
+    def test_unknown_columns_and_constant_targets_are_passed_over(self, seed):
+        x = np.random.default_rng(seed).normal(size=(50, 2))
+        x[:, 0] = np.nan
+        assert find_leak(x, ["a", "b"], 2 * x[:, 1]) == ("b",)
+        assert find_leak(x, ["a", "b"], np.ones(50)) is None
+        assert find_leak(x[:, :1], ["a"], x[:, 1]) is None
 
     def test_four_columns_and_honest_tables_pass(self, seed):
         x = np.random.default_rng(seed).normal(size=(500, 10))

@@ -124,11 +124,13 @@ class Metric:
     def _known(self, outputs: Any, target: Any) -> dict[str, float]:
         task, y = self.task, _array(target)
         z = _array(outputs)
+        y = y.astype(int) if y.dtype.kind == "b" else y
         if task == "regression" and z.size == y.size:
             return score("regression", z.reshape(-1), y.reshape(-1))
-        if task == "classification" and z.ndim == 2 and y.shape == z.shape[:1] and y.dtype.kind in "iub":
+        labelled = z.ndim == 2 and y.shape == z.shape[:1] and y.dtype.kind in "iu"
+        if task == "classification" and labelled and y.min() >= 0 and y.max() < z.shape[1]:
             return score("classification", z, y)
-        wanted = "a number a row" if task == "regression" else "logits (rows, classes) and one integer label a row"
+        wanted = "a number a row" if task == "regression" else "logits (rows, classes) and one label below it a row"
         raise ValueError(
             f"`metric` {self.name} needs {wanted}, got outputs {z.shape} and targets {y.shape} {y.dtype}: give a "
             "function of (outputs, target)."
