@@ -30,13 +30,13 @@ def read_table(estimator: Any, x: Any, *, reset: bool, encoder: Encoder | None =
     Raises:
         ValueError: the table cannot be read, or is not like the one that was fitted.
     """
-    wants_frame = bool(encoder.schema.levels) if encoder else is_frame(x) and any(map(_is_text, _frame(x)))
+    wants_frame = bool(encoder.schema.levels) if encoder else is_frame(x) and any(map(_is_text, to_frame(x)))
     if not wants_frame:
         return validate_data(estimator, x, reset=reset, dtype=np.float64, ensure_all_finite="allow-nan")
     if not is_frame(x):
         raise ValueError(f"`X` must be a DataFrame with the columns that were fitted, got {type(x).__name__}.")
     validate_data(estimator, x, reset=reset, skip_check_array=True)
-    frame = _frame(x)
+    frame = to_frame(x)
     for column in frame:
         if column.dtype.is_temporal():
             raise ValueError(f"`{column.name}` must hold numbers or text, got dates: make numbers of them.")
@@ -50,20 +50,6 @@ def read_table(estimator: Any, x: Any, *, reset: bool, encoder: Encoder | None =
 def is_frame(x: Any) -> bool:
     """Say whether a table is a DataFrame of pandas or polars."""
     return type(x).__module__.partition(".")[0] in ("pandas", "polars") and type(x).__name__ == "DataFrame"
-
-
-def _frame(x: Any) -> Any:
-    """Make a polars DataFrame; what pandas declares a category becomes text, also where it holds numbers."""
-    polars = need("polars", "study")
-    names = [str(name) for name in x.columns]
-    if repeated := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"`X` must have a name of its own for each column, got `{min(repeated)}` more than once.")
-    try:
-        frame = to_frame(x)
-    except TypeError as error:
-        raise ValueError("`X` must hold either numbers or text in each column, got a column of both.") from error
-    declared = [name for name, column in zip(names, x.columns, strict=True) if str(x[column].dtype) == "category"]
-    return frame.with_columns(polars.col(declared).cast(polars.String)) if declared else frame
 
 
 def _is_text(column: Any) -> bool:

@@ -64,8 +64,8 @@ def loss_figure(result: StudyResult) -> Figure | None:
     caption = (
         "Scored on selection rows, which neither training nor the choice of the epoch has seen. Whiskers: one "
         "standard error over seeds. Thin lines: single seeds; they differ mostly in their rows, which all rates "
-        "share, and paired gains take that out. Dashed: the loss on stop and selection rows together, smoothed over "
-        "similar rates, which says which rate to use. In grey: reference models."
+        "share, and paired gains take that out. Dashed: the loss on stop and selection rows together, which says "
+        "which rate to use. In grey: reference models."
     )
     return Figure("loss", "Loss against the rate of dropping", _loss_reading(result), caption, panels)
 
@@ -85,7 +85,7 @@ def _loss_lines(result: StudyResult, place: str) -> list[Line]:
         lines.append(_arm_line(joined, means, errors, "mean over seeds", shown))
         if len(joined) > 1:
             rates, estimates = [p for p, _ in joined], [arm.estimate for _, arm in joined]
-            lines.append(Line(rates, estimates, "vermilion", "estimate, with stop rows and similar rates", "dash", 1.5))
+            lines.append(Line(rates, estimates, "vermilion", "estimate, with stop rows", "dash", 1.5))
     lost = [(p, arm.select) for p, arm in arms if not compared(arm)]
     mark = advised(result)
     ring = [(p, arm.select) for p, arm in arms if mark is not None and arm.rates == mark.rates]

@@ -90,7 +90,7 @@ def _answer(decision: Decision, arms: list[Arm], metric: str) -> str:
     found = f"the best rate ({describe(best)}) gains {_signed(gain[decision.best], '.1f')} ± {error:.1f} % of {metric}"
     if decision.kind == "no dropout":
         return f"Use no dropout: {found}, and with 90 % confidence no rate gains 1 %."
-    why = ", by stop rows and similar rates as well" if gain[decision.arm] < max(0.0, gain[decision.best]) else ""
+    why = ", by stop and selection rows together" if gain[decision.arm] < max(0.0, gain[decision.best]) else ""
     guess = f" The best guess is {describe(advised)}{why}."
     if not base.converged:
         return (

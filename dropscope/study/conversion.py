@@ -1,6 +1,7 @@
 """Tables of pandas and numpy as polars frames: every column keeps its values, and missing ones are null."""
 
 from collections.abc import Iterable
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ def from_pandas(table: Any) -> Any:
         The frame; names of columns are texts.
 
     Raises:
-        BadTable: two columns have the same name.
+        BadTable: two columns have the same name, or one holds both numbers and text.
     """
     polars = need("polars", "study")
     names = [str(name) for name in table.columns]
@@ -42,6 +43,9 @@ def from_array(array: np.ndarray) -> Any:
 
     Returns:
         The frame, with columns x0, x1, ...
+
+    Raises:
+        BadTable: a column holds both numbers and text.
     """
     polars = need("polars", "study")
     if array.dtype.kind != "O":
@@ -63,7 +67,10 @@ def _level(value: Any) -> str:
 
 
 def _of_objects(name: str, values: Iterable[Any]) -> Any:
-    """Let polars infer what the values are: mixed numbers are numbers, numbers among texts are texts, as in a CSV."""
+    """Let polars infer what the values are; strict=False also takes integers among floats, and decimals."""
     polars = need("polars", "study")
     plain = [None if isinstance(value, float) and np.isnan(value) else value for value in values]
+    texts = {isinstance(value, str) for value in plain if isinstance(value, str | Number)}
+    if len(texts) > 1:
+        raise BadTable(f"column `{name}` must hold either numbers or text, got both: make it one of them.")
     return polars.Series(name, plain, strict=False)

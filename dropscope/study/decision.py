@@ -10,9 +10,8 @@ import numpy as np
 from scipy import optimize, special, stats
 
 from dropscope.study.rates import Rates, largest, place_of
-from dropscope.study.smoothing import residual_square
 
-__all__ = ["Decision", "Losses", "at_edge", "best_guess", "decide", "dunnett_point", "precedence"]
+__all__ = ["Decision", "Losses", "at_edge", "best_guess", "decide", "dunnett_point", "precedence", "residual_square"]
 
 CONFIDENCE = 0.9
 NEGLIGIBLE = 0.01  # of the p=0 loss
@@ -231,3 +230,20 @@ def _seeds_needed(gain: float, noise: _Noise, limit: float, seeds: int) -> int |
 
     needed = bisect_left(range(MOST_SEEDS + 1), True, lo=seeds + 1, key=tells)
     return needed if needed <= MOST_SEEDS else None
+
+
+def residual_square(values: np.ndarray) -> float:
+    """Compute the residual mean square of a randomised-block table.
+
+    Args:
+        values: shape (arms, seeds), two of each or more.
+
+    Returns:
+        The mean square, on (arms - 1)(seeds - 1) degrees of freedom.
+
+    Example:
+        >>> residual_square(np.array([[1.0, 2.0], [3.0, 4.0]]))  # arms and seeds explain everything
+        0.0
+    """
+    residual = values - values.mean(1, keepdims=True) - values.mean(0) + values.mean()
+    return float(np.square(residual).sum()) / ((values.shape[0] - 1) * (values.shape[1] - 1))

@@ -18,6 +18,7 @@ OPTIMIZERS = ("adamw", "adam", "sgd")
 ACTIVATIONS = ("relu", "gelu", "tanh", "silu")
 TASKS = ("auto", "regression", "classification")
 TEXTBOOK = (0.2, 0.5)
+MOSTLY_INPUT = (0.4, 0.2)
 MOMENTUM = 0.9
 VALID = {"task": TASKS, "optimizer": OPTIMIZERS, "activation": ACTIVATIONS, "device": ("cpu", "cuda")}
 # A spectrum needs 50 cubes of up to 256 evaluations; the comparison of arms needs two seeds.
@@ -30,22 +31,22 @@ class Options:
     """Everything that decides a study's numbers; `None` means that the study chooses and says so.
 
     `p_input`, `p_hidden`: rates studied at one place alone; `pair`: (input, hidden) rates studied together, by default
-    (p/4, p) for each hidden p and the textbook's (.2, .5). `epochs=None` plans for `max_seconds`; `lr=None` has a pilot
-    choose among 1e-3, 3e-3, 1e-2 and 3e-2 (sgd: .03, .1 and .3): networks without dropout on the stop rows of two
-    seeds. An epoch is one pass over the fit rows, at least 10 updates and at most 500; `patience=None` is 15 epochs,
-    and at least 500 updates. `test` and `fractions` are shares of rows: test of all, then fit, stop and select of what
-    remains; of more than 100,000 rows to stop, select or test on so many are drawn. `halving` lets arms that are
-    clearly beaten leave training early. `places` are where dropout is studied; first and last are one hidden layer
-    alone, at each hidden p. `profile` also studies each hidden p as the mean of rates that rise or fall over the
-    layers, from p/2 to 3p/2. `label_smoothing` is the share of a label that all classes get alike while training.
-    `momentum` and `nesterov` are those of sgd; `max_norm` bounds the norm of the incoming weights of every hidden unit.
-    `quantile` is what networks predict of numbers in place of their mean. `weight_column` holds what every row counts;
-    `class_weight="balanced"` has all classes count the same.
+    (p/4, p) for every other hidden p, the textbook's (.2, .5), and (.4, .2) if inputs are studied that far.
+    `epochs=None` plans for `max_seconds`; `lr=None` has a pilot choose among 1e-3, 3e-3, 1e-2 and 3e-2 (sgd: .03, .1
+    and .3): networks without dropout on the stop rows of two seeds. An epoch is one pass over the fit rows, at least 10
+    updates and at most 500; `patience=None` is 15 epochs, and at least 500 updates. `test` and `fractions` are shares
+    of rows: test of all, then fit, stop and select of what remains; of more than 100,000 rows to stop, select or test
+    on so many are drawn. `halving` lets arms that are clearly beaten leave training early. `places` are where dropout
+    is studied; first and last are one hidden layer alone, at each hidden p. `profile` also studies each hidden p as the
+    mean of rates that rise or fall over the layers, from p/2 to 3p/2. `label_smoothing` is the share of a label that
+    all classes get alike while training. `momentum` and `nesterov` are those of sgd; `max_norm` bounds the norm of the
+    incoming weights of every hidden unit. `quantile` is what networks predict of numbers in place of their mean.
+    `weight_column` holds what every row counts; `class_weight="balanced"` has all classes count the same.
     """
 
     task: str = "auto"
     metric: str | None = None
-    p_input: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3)
+    p_input: tuple[float, ...] = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
     p_hidden: tuple[float, ...] = (0.125, 0.25, 0.375, 0.5, 0.625)
     pair: tuple[tuple[float, float], ...] | None = None
     seeds: int = 5
@@ -143,7 +144,8 @@ class Options:
     def _default_pairs(self) -> list[tuple[float, float]]:
         if not any(self.p_input) or not any(self.p_hidden):
             return []
-        return [*((p / 4, p) for p in sorted(self.p_hidden) if p > 0), TEXTBOOK]
+        mostly_hidden = [(p / 4, p) for p in sorted(self.p_hidden) if p > 0][::2]
+        return [*mostly_hidden, TEXTBOOK, *([MOSTLY_INPUT] if max(self.p_input) >= MOSTLY_INPUT[0] else [])]
 
 
 def _tuple(value: Any) -> tuple[Any, ...]:

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dropscope.study.decision import dunnett_point
+from dropscope.study.decision import dunnett_point, residual_square
 from dropscope.study.options import TEXTBOOK
 from dropscope.study.rates import Rates
-from dropscope.study.smoothing import residual_square
 from dropscope.study.trial import Trial
 
 __all__ = ["Race", "beaten"]

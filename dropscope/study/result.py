@@ -2,14 +2,13 @@
 
 import json
 import math
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from dropscope.study.rates import HiddenRate, Rates, place_of, rate_of
-from dropscope.study.smoothing import smoothed
 
 __all__ = ["Advice", "Arm", "StudyResult", "arms_of"]
 
@@ -20,8 +19,7 @@ class Arm:
 
     `share` holds the mean share of variance at orders 1, 2, ...; `rest` that of all higher orders. `left` arms were
     clearly beaten and left training early: their losses are those of half-trained networks. `estimate` is the mean
-    loss on all rows that trained no weight and are not test rows, stop and selection together, `smoothed` over the
-    arms; nan where an arm diverged or left.
+    loss on stop and selection rows together; nan where an arm diverged or left.
     """
 
     p_input: float
@@ -161,20 +159,13 @@ def arms_of(trials: list[dict[str, Any]], metric: str, epochs: int) -> tuple[Arm
         grouped.setdefault((trial["p_input"], rate_of(trial["p_hidden"])), {}).setdefault(trial["lr"], []).append(trial)
     chosen = [min(by_lr.values(), key=lambda one: (_left(one), _mean_stop(one))) for by_lr in grouped.values()]
     orders = max((len(trial["spectrum"]["share"]) for trial in trials if trial["spectrum"]), default=0)
-    return tuple(
-        replace(_arm(records, metric, epochs, orders), estimate=estimate)
-        for records, estimate in zip(chosen, _estimates(chosen, metric), strict=True)
-    )
+    return tuple(_arm(records, metric, epochs, orders) for records in chosen)
 
 
-def _estimates(chosen: list[list[dict[str, Any]]], metric: str) -> list[float]:
-    sound = [i for i, records in enumerate(chosen) if not _left(records) and not any(r["diverged"] for r in records)]
-    estimates = np.full(len(chosen), math.nan)
-    if len(sound) > 1 and len(chosen[0]) > 1:
-        by_seed = [sorted(chosen[i], key=lambda record: record["seed"]) for i in sound]
-        losses = np.array([[record["held"][metric] for record in records] for records in by_seed])
-        estimates[sound] = smoothed(losses, [(r[0]["p_input"], rate_of(r[0]["p_hidden"])) for r in by_seed])
-    return estimates.tolist()
+def _estimate(records: list[dict[str, Any]], metric: str) -> float:
+    if _left(records) or any(record["diverged"] for record in records):
+        return math.nan
+    return math.fsum(record["held"][metric] for record in records) / len(records)
 
 
 def _mean_stop(records: list[dict[str, Any]]) -> float:
@@ -206,6 +197,7 @@ def _arm(records: list[dict[str, Any]], metric: str, epochs: int, orders: int) -
         converged=best <= 0.9 * 2 * epochs,
         diverged=any(r["diverged"] for r in records),
         left=_left(records),
+        estimate=_estimate(records, metric),
     )
 
 

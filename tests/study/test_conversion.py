@@ -23,7 +23,6 @@ DAY = datetime.datetime(2020, 1, 1)
         (pandas.Categorical([3, None, 1]), polars.String, ["3", None, "1"]),
         (pandas.Categorical([3.0, 1.5]), polars.String, ["3", "1.5"]),
         (pandas.Categorical(["a", None]), polars.String, ["a", None]),
-        (pandas.Series([1, "a", None], dtype=object), polars.String, ["1", "a", None]),
         (pandas.Series([1, 2.5, None], dtype=object), polars.Float64, [1.0, 2.5, None]),
         (pandas.Series([decimal.Decimal("1.5"), 2], dtype=object), polars.Decimal, [decimal.Decimal("1.5"), 2]),
         (pandas.to_datetime([DAY, None]), polars.Datetime, [DAY, None]),
@@ -42,7 +41,14 @@ def test_columns_of_one_name_are_refused():
 
 
 def test_an_array_of_objects_has_the_columns_of_the_frame_that_it_came_from():
-    frame = pandas.DataFrame({"number": [1.5, np.nan], "count": [1, 2], "text": ["a", None], "mixed": ["a", 2]})
+    frame = pandas.DataFrame({"number": [1.5, np.nan], "count": [1, 2], "text": ["a", None]})
     read, _ = as_frame(frame.to_numpy(), np.arange(2.0))
-    assert read.dtypes == [polars.Float64, polars.Int64, polars.String, polars.String, polars.Float64]
-    assert read.rows() == [(1.5, 1, "a", "a", 0.0), (None, 2, None, "2", 1.0)]
+    assert read.dtypes == [polars.Float64, polars.Int64, polars.String, polars.Float64]
+    assert read.rows() == [(1.5, 1, "a", 0.0), (None, 2, None, 1.0)]
+
+
+def test_numbers_among_texts_are_refused():
+    frame = pandas.DataFrame({"mixed": ["a", 2, None]})
+    for table in (frame, frame.to_numpy()):
+        with pytest.raises(BadTable, match=r"column `(mixed|x0)` must hold either numbers or text, got both"):
+            to_frame(table)

@@ -8,8 +8,9 @@ from dropscope.study.trial import Trial, digest, trials
 
 def test_the_default_arms_are_the_protocols():
     hidden = [0.125, 0.25, 0.375, 0.5, 0.625]
-    expected = [(0, 0), *((p, 0) for p in (0.05, 0.1, 0.2, 0.3)), *((0, p) for p in hidden)]
-    assert Options().arms() == [*expected, *((p / 4, p) for p in hidden), (0.2, 0.5)]
+    expected = [(0, 0), *((p, 0) for p in (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)), *((0, p) for p in hidden)]
+    assert Options().arms() == [*expected, *((p / 4, p) for p in hidden[::2]), (0.2, 0.5), (0.4, 0.2)]
+    assert Options.of(p_input=(0, 0.3)).arms()[-1] == (0.2, 0.5)
 
 
 def test_zero_is_shared_and_pairs_may_be_given():
