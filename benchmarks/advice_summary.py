@@ -30,6 +30,12 @@ def regrets(record: dict[str, Any]) -> dict[str, float]:
     return found
 
 
+def logarithms(record: dict[str, Any]) -> dict[str, float]:
+    """Take the logarithm of every method's mean loss on one table's test rows: differences are ratios of losses."""
+    mean = np.mean(record["test"], axis=(0, 2))
+    return {method: float(np.log(mean[choice])) for method, choice in record["choices"].items()}
+
+
 def interval(differences: np.ndarray) -> dict[str, float]:
     """Mean of paired differences over tables with both 95 % intervals, by t and by the bootstrap."""
     count, mean = len(differences), float(differences.mean())
@@ -45,6 +51,7 @@ def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Summarise all tables: mean regrets, paired differences, goals and the tables where the advice was wrong."""
     table = {method: np.array([regrets(record)[method] for record in records]) for method in METHODS}
     paired = {rival: interval(table["advice"] - table[rival]) for rival in METHODS[1:]}
+    logs = {method: np.array([logarithms(record)[method] for record in records]) for method in METHODS}
     goals = [("mean relative regret", float(table["advice"].mean()), MOST_REGRET)]
     for rival, limit in RIVALS.items():
         upper = max(paired[rival]["t_high"], paired[rival]["boot_high"])
@@ -54,6 +61,7 @@ def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "mean": {method: float(values.mean()) for method, values in table.items()},
         "median": {method: float(np.median(values)) for method, values in table.items()},
         "paired": paired,
+        "ratios": {rival: interval(logs["advice"] - logs[rival]) for rival in METHODS[1:]},
         "goals": [
             {"goal": name, "value": value, "limit": limit, "met": bool(value < limit)} for name, value, limit in goals
         ],
@@ -100,10 +108,12 @@ def show(records: Sequence[dict[str, Any]]) -> None:
     for statistic in ("mean", "median"):
         print(f"{statistic:33}", *(f"{100 * summary[statistic][method]:9.2f}" for method in METHODS))
 
-    print("\nadvice minus rival over tables, %: mean, 95 % interval by t, by bootstrap")
-    for rival, one in summary["paired"].items():
-        low, high, *boot = (100 * one[key] for key in ("t_low", "t_high", "boot_low", "boot_high"))
-        print(f"  {rival:9} {100 * one['mean']:7.2f}   [{low:.2f}, {high:.2f}]   [{boot[0]:.2f}, {boot[1]:.2f}]")
+    titles = {"paired": "advice minus rival over tables, %", "ratios": "logarithm of advice's loss over rival's, %"}
+    for kind, title in titles.items():
+        print(f"\n{title}: mean, 95 % interval by t, by bootstrap")
+        for rival, one in summary[kind].items():
+            low, high, *boot = (100 * one[key] for key in ("t_low", "t_high", "boot_low", "boot_high"))
+            print(f"  {rival:9} {100 * one['mean']:7.2f}   [{low:.2f}, {high:.2f}]   [{boot[0]:.2f}, {boot[1]:.2f}]")
     print("\ngoals")
     for goal in summary["goals"]:
         verdict = "met" if goal["met"] else "MISSED"
