@@ -15,6 +15,7 @@ Target = nn.Module | Tensor | Iterable[Tensor]
 
 # Their weights are (groups · inputs, units, ...): the units of each group come second.
 TRANSPOSED = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+NORMALISATIONS = nn.LayerNorm | nn.RMSNorm  # their scales may have several axes
 
 
 @torch.no_grad()
@@ -23,8 +24,8 @@ def max_norm_(target: Target, c: float, *, dim: int | tuple[int, ...] = 0) -> No
 
     `w_u ← w_u · min(1, c / ‖w_u‖)` for each unit `u`: a row of a linear layer or embedding, a filter of a
     convolution, a row of each gate of a recurrent layer. Weights within `c` keep every bit, a second call changes
-    nothing, and tied weights are treated once. Parameters with one axis (biases, scales of normalisations) are
-    left alone, and those of a module that are frozen. Other arrays that are no incoming weights are not known as such:
+    nothing, and tied weights are treated once. Parameters with one axis (biases) are left alone, and those of a module
+    that are frozen or scales of a normalisation. Other arrays that are no incoming weights are not known as such:
     for embeddings of words or positions and `bias_k`, `bias_v` of nn.MultiheadAttention name the target without them.
 
     Args:
@@ -35,7 +36,7 @@ def max_norm_(target: Target, c: float, *, dim: int | tuple[int, ...] = 0) -> No
 
     Raises:
         TypeError: `target` holds what is no tensor of floating-point numbers.
-        ValueError: `c` is not a positive number, or `dim` leaves no axis of inputs.
+        ValueError: `c` is not a positive number, or `dim` is no axis of a weight or leaves no axis of inputs.
 
     Example:
         >>> weight = torch.tensor([[3.0, 4.0], [0.3, 0.4]])
@@ -119,9 +120,12 @@ def _weights(target: Target, dim: int | tuple[int, ...]) -> Iterator[tuple[Tenso
     found: list[tuple[Tensor, nn.Module | None]] = []
     if isinstance(target, nn.Module):
         for module in target.modules():
+            if isinstance(module, NORMALISATIONS):
+                continue
             own = dict(module.named_parameters(recurse=False))
             own.pop("log_variance", None)  # of the variational layers: no weight
-            found += [(weight, module) for weight in own.values() if weight.requires_grad]
+            trained = [weight for weight in own.values() if weight.requires_grad and weight.ndim >= 2]
+            found += [(weight, module) for weight in _checked_tensors(trained)]
     else:
         found += [(weight, None) for weight in _checked_tensors(target)]
 
@@ -130,7 +134,10 @@ def _weights(target: Target, dim: int | tuple[int, ...]) -> Iterator[tuple[Tenso
         if isinstance(owner, TRANSPOSED):
             yield weight.unflatten(0, (owner.groups, -1)), (0, 2)
         else:
-            axes = {axis % weight.ndim for axis in (dim if isinstance(dim, tuple) else (dim,))}
+            given = dim if isinstance(dim, tuple) else (dim,)
+            if not all(-weight.ndim <= axis < weight.ndim for axis in given):
+                raise ValueError(f"`dim` must be an axis of every weight, got {dim} for weights {tuple(weight.shape)}.")
+            axes = {axis % weight.ndim for axis in given}
             if len(axes) == weight.ndim:
                 raise ValueError(f"`dim` must leave an axis of inputs, got {dim} for weights {tuple(weight.shape)}.")
             yield weight, tuple(axes)

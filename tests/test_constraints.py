@@ -142,6 +142,23 @@ class TestMaxNorm_:
         assert module.weight.is_leaf
         assert torch.equal(module.weight.grad, torch.ones(2, 3))
 
+    def test_scales_of_normalisations_are_left_alone_whatever_their_axes(self):
+        module = nn.Sequential(nn.LayerNorm([4, 7]), nn.RMSNorm([4, 7]))
+        constraints.max_norm_(module, 0.1)
+        assert all(torch.equal(norm.weight, torch.ones(4, 7)) for norm in module)
+
+    def test_complex_weights_of_a_module_are_refused_and_kept(self):
+        module = nn.Linear(2, 2, dtype=torch.complex64)
+        before = module.weight.detach().clone()
+        with pytest.raises(TypeError, match=r"floating-point numbers, got torch\.complex64"):
+            constraints.max_norm_(module, 0.1)
+        assert torch.equal(module.weight, before)
+
+    @pytest.mark.parametrize("dim", [2, 5, -3, (0, 2)])
+    def test_axes_that_a_weight_has_not_are_refused(self, dim):
+        with pytest.raises(ValueError, match=r"`dim` must be an axis of every weight, got .* for weights \(2, 3\)"):
+            constraints.max_norm_(torch.ones(2, 3), 1.0, dim=dim)
+
     @pytest.mark.parametrize("c", [0.0, -1.0, math.nan, math.inf])
     def test_c_must_be_positive(self, c):
         with pytest.raises(ValueError, match="`c` must be a positive number, got"):

@@ -155,6 +155,18 @@ class TestModes:
         (site,) = sites.find(nn.Sequential(AlwaysOn(0.1)))
         assert (site.active_in_train, site.active_in_eval) == (True, True)
 
+    def test_a_forward_of_ones_own_may_drop_at_any_time(self):
+        class Sampling(nn.Dropout):
+            def forward(self, x):
+                return nn.functional.dropout(x, self.p, training=True)
+
+        class Renamed(nn.Dropout):
+            pass
+
+        drawn = layers.DropConnect(nn.Linear(2, 2), 0.5, inference="moments")
+        found = sites.find(nn.Sequential(Sampling(0.1), Renamed(0.1), drawn))
+        assert [site.active_in_eval for site in found] == [None, False, True]
+
     def test_an_overridden_eval_is_seen(self):
         class StaysOn(nn.Dropout):
             def eval(self):
@@ -236,6 +248,16 @@ class TestExampleInputs:
         assert all(torch.equal(buffer, buffers[name]) for name, buffer in model.named_buffers())
         assert all(map(torch.equal, (torch.get_rng_state(), generator.get_state()), streams))
         assert not any(module._forward_pre_hooks for module in model.modules())
+
+    def test_generators_of_any_name_are_as_before(self, generator):
+        class Drawing(nn.Dropout):
+            def forward(self, x):
+                return super().forward(x) + torch.rand(x.shape, generator=self.stream)
+
+        model = Drawing(0.1)
+        model.stream, before = generator, generator.get_state()
+        sites.find(model, torch.ones(4, 3))
+        assert torch.equal(generator.get_state(), before)
 
     def test_the_run_is_in_the_modes_that_train_leaves(self):
         model = FrozenBackbone()

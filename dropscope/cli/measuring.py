@@ -13,6 +13,7 @@ from dropscope.cli.models import Model
 from dropscope.cli.wording import told_in_options
 from dropscope.report.order_shares import reading_of
 from dropscope.spectrum import Spectrum, Terms, centre_logits, interaction_spectrum, rank_terms
+from dropscope.spectrum.reading import placed
 from dropscope.spectrum.scores import score_function
 
 __all__ = ["Measurement", "measure"]
@@ -107,8 +108,7 @@ def _try_out(model: Model, inputs: Any, columns: Sequence[str]) -> Any:
     rows = copy.deepcopy(inputs[:TRIED])
     if isinstance(f, nn.Module):
         f.eval()
-        parameter = next(f.parameters(), None)
-        rows = rows if parameter is None else rows.to(parameter.device, parameter.dtype)
+        rows = placed(rows, f)
 
     score = score_function(f)
     try:

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from dropscope.cli.models import Model
 from dropscope.cli.wording import in_options
 from dropscope.data import bundled, names
 from dropscope.errors import BadTable, closest, need
+from dropscope.spectrum.reading import looks_up
 from dropscope.study.table import read_table
 
 __all__ = ["choose_columns", "group_columns", "names_in", "open_table", "to_inputs"]
@@ -107,7 +109,7 @@ def choose_columns(frame: Any, model: Model, named: Mapping[str, Any], aside: Se
 def to_inputs(frame: Any, model: Model) -> Any:
     """Turn a frame into what the model is given: numbers wherever all columns are numbers, and a DataFrame otherwise.
 
-    An estimator that was fitted on names gets a DataFrame in any case.
+    An estimator that was fitted on names gets a DataFrame in any case; whole numbers stay whole for an embedding.
 
     Args:
         frame: the columns of the inputs.
@@ -131,7 +133,8 @@ def to_inputs(frame: Any, model: Model) -> Any:
         )
 
     # Column by column: a large table should not be held three times.
-    table = torch.empty(frame.height, frame.width, dtype=model.dtype)
+    codes = isinstance(model.f, nn.Module) and looks_up(model.f) and all(kind.is_integer() for kind in frame.dtypes)
+    table = torch.empty(frame.height, frame.width, dtype=torch.int64 if codes else model.dtype)
     for j, column in enumerate(frame.iter_columns()):
         numbers = column.cast(polars.Float64).fill_null(float("nan"))
         if model.tensors and numbers.is_nan().any():

@@ -63,7 +63,7 @@ def _run(name: str | None, options: dict[str, Any], out: Path | None, *, quiet: 
 
     if name not in EXPERIMENTS:
         raise ValueError(f"`name` must be an experiment, got {name or 'none'}: {closest(name or '', [*EXPERIMENTS])}")
-    if out is not None and not out.absolute().parent.is_dir():
+    if out is not None and (out.is_dir() or not out.absolute().parent.is_dir()):
         raise NotADirectoryError(f"`--out` must be a file in a folder that exists, got {out}.")
 
     experiment = EXPERIMENTS[name]
@@ -73,13 +73,13 @@ def _run(name: str | None, options: dict[str, Any], out: Path | None, *, quiet: 
     except ValueError as error:
         raise ValueError(_in_options(str(error))) from error
 
-    if out is not None:
-        out.write_text(json.dumps(result.to_dict()) + "\n")
     if as_json:
         sys.stdout.write(json.dumps(result.to_dict()) + "\n")
     else:
         print_rows(experiment.source, result.rows())
         typer.echo(result.describe())
+    if out is not None:  # last: what took an hour is shown also where it cannot be written
+        out.write_text(json.dumps(result.to_dict()) + "\n")
 
 
 def _in_options(message: str) -> str:

@@ -46,7 +46,8 @@ class DropoutLayer(nn.Module):
         # Eager code reads the float. Compiled code reads the tensor, whose value is no part of the graph; it is not
         # a buffer because `.half()` would round it.
         self._p = check_p(value, type(self).__name__, below_one=self.below_one)
-        self._p_tensor = torch.tensor(self._p, dtype=torch.float64, device="cpu")
+        with torch.inference_mode(False):  # training saves it for backward
+            self._p_tensor = torch.tensor(self._p, dtype=torch.float64, device="cpu")
 
     @property
     def rate(self) -> float | Tensor:

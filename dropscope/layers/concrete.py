@@ -72,6 +72,7 @@ class ConcreteDropout(Wrapper, HasDivergence, DropoutLayer):
         check_positive(length_scale, "ConcreteDropout: `length_scale`")
         self.module, self.n_inputs = module, _n_inputs(module)
         self.temperature, self.per, self.length_scale = temperature, per, length_scale
+        self.logit_p = nn.Parameter(self.logit_p.detach().to(read(module, "weight").device))
 
     @property
     def p(self) -> float:

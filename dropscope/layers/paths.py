@@ -55,13 +55,14 @@ class DropPath(DropoutLayer):
 class StochasticDepth(DropoutLayer):
     """Add a branch to the input for a random part of the samples in training, and compute it for these alone.
 
-    `y = x + branch(x) · mask / q`, `mask ~ Bernoulli(q)` per sample, `q = 1 - p`: the law of
-    `x + DropPath(p)(branch(x))` and, from the same seed, the same draws. About the part `p` of the branch's work and
-    memory is saved. In eval it is `x + branch(x)`.
+    `y = x + branch(x) · mask / q`, `mask ~ Bernoulli(q)` per sample, `q = 1 - p`: the law of `x +
+    DropPath(p)(branch(x))` and, from the same seed and where the branch draws nothing, the same draws. About the part
+    `p` of the branch's work and memory is saved. In eval it is `x + branch(x)`.
 
-    Batch normalisation inside the branch sees the kept samples only. Where no sample is kept, the branch is not called
-    and its parameters get zero gradients, as distributed training needs. Compiled code computes the branch for every
-    sample and selects.
+    Batch normalisation inside the branch sees the kept samples only: where it could see a single value a channel, as
+    after a linear layer when one sample is kept, use DropPath, for torch refuses that. Where no sample is kept, the
+    branch is not called and its parameters get zero gradients, as distributed training needs. Compiled code computes
+    the branch for every sample and selects.
 
     Args:
         branch: what is added; keeps the shape of its input.

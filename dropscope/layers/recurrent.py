@@ -31,7 +31,8 @@ class OwnRate:
             layer.own_rates.pop(self.name, None)
         else:
             p = check_p(p, f"{type(layer).__name__}.{self.name}")
-            layer.own_rates[self.name] = p, torch.tensor(p, dtype=torch.float64, device="cpu")
+            with torch.inference_mode(False):  # training saves it for backward
+                layer.own_rates[self.name] = p, torch.tensor(p, dtype=torch.float64, device="cpu")
 
 
 class VariationalBase(nn.RNNBase, DropoutLayer):

@@ -64,7 +64,7 @@ def write_spectrum(
     drawn = [figure for figure in figures if figure is not None]
 
     kept = {
-        "model": name, "data": data, "columns": columns and list(columns), "notes": list(notes),
+        "model": name, "data": data, "columns": None if columns is None else [*map(str, columns)], "notes": list(notes),
         "spectrum": spectrum.to_dict(), "terms": terms and terms.to_dict(),
         "others": [{"label": label, "spectrum": one.to_dict()} for label, one in others],
     }  # fmt: skip

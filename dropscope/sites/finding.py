@@ -24,6 +24,7 @@ __all__ = ["Site", "find", "listed", "rate_names"]
 # the probability. torchvision's StochasticDepth and DropBlock2d, MONAI's and timm's DropPath and DropBlock2d, fifty
 # classes named SomethingDropPath or SomethingDropout in transformers, fastai's RNNDropout and WeightDropout.
 OTHER_KINDS = re.compile(r"(Dropout|DropPath|DropBlock|DropConnect|StochasticDepth)(\dd)?$")
+KNOWN = ("torch.nn.modules.", "dropscope.layers.")
 OTHER_NAMES = ("p", "drop_prob", "prob", "weight_p", "embed_p")
 
 
@@ -98,7 +99,7 @@ def listed(model: nn.Module, *, probe: bool = False) -> list[Site]:
     for path, module in model.named_modules():
         for position, name in enumerate(rate_names(module)):
             p = float(getattr(module, name) or 0.0)  # some packages write None for 0
-            active = p > 0 and in_train[module], p > 0 and in_eval[module]
+            active = p > 0 and in_train[module], p > 0 and _after_eval(module, in_eval[module])
             own_path = path if position == 0 else f"{path}.{name}".lstrip(".")
             sites.append(Site(own_path, type(module).__name__, p, *active, module=module, name=name))
     return sites
@@ -117,6 +118,15 @@ def rate_names(module: nn.Module) -> list[str]:
     if any(OTHER_KINDS.search(kind.__name__) for kind in type(module).__mro__):
         return [name for name in OTHER_NAMES if _holds_rate(module, name)][:1]
     return []
+
+
+def _after_eval(module: nn.Module, training: bool | None) -> bool | None:
+    """Say whether a module drops after `eval()`: one of ours may be asked to, and a subclass may do what it likes."""
+    if getattr(module, "inference", None) == "moments" and isinstance(module, DropoutLayer):
+        return True
+    base = next((kind for kind in type(module).__mro__ if kind.__module__.startswith(KNOWN)), nn.Module)
+    written_anew = base is not nn.Module and type(module).forward is not base.forward
+    return None if written_anew else training
 
 
 def _holds_rate(module: nn.Module, name: str) -> bool:

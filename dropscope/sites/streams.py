@@ -36,8 +36,8 @@ class Streams:
             for device in devices
             if device.type not in ("cpu", "meta")
         ]
-        candidates = [getattr(part, "generator", None) for part in module.modules()]
-        self.generators = [generator for generator in candidates if isinstance(generator, torch.Generator)]
+        held = [value for part in module.modules() for value in vars(part).values()]
+        self.generators = list(dict.fromkeys(value for value in held if isinstance(value, torch.Generator)))
 
     @property
     def states(self) -> list[Tensor]:

@@ -201,16 +201,21 @@ def mixture(shares: Sequence[float] = (0.4, 0.3, 0.2, 0.1), n: int = 25, terms: 
 
     Args:
         shares: share of the variance at orders 1, 2, ...; they sum to one.
-        n: number of inputs, at least `terms`.
+        n: number of inputs, at least `terms`, and more than there are orders.
         terms: number of products of each order.
 
     Returns:
         The function.
 
+    Raises:
+        ValueError: there are too few inputs for products that differ.
+
     Example:
         >>> mixture((0.75, 0.25), n=4).share
         array([0.75, 0.25, 0.  , 0.  ])
     """
+    if n < terms or n <= len(shares):
+        raise ValueError(f"`n` must be at least {max(terms, len(shares) + 1)} for {terms} products an order, got {n}.")
 
     def formula(x: Tensor) -> Tensor:
         outputs = torch.zeros_like(x[:, 0])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas
     import polars
 
-__all__ = ["TableLike", "read_numbers", "read_table"]
+__all__ = ["TableLike", "looks_up", "placed", "read_numbers", "read_table"]
 
 TableLike: TypeAlias = "Tensor | NDArray[Any] | pandas.DataFrame | polars.DataFrame"
 
@@ -55,7 +55,7 @@ def read_table(inputs: TableLike, reader: Any, generator: torch.Generator | None
 
     rows = read_numbers(inputs, generator)
     if isinstance(reader, nn.Module):
-        return NumberTable(_placed(rows, reader), as_array=False)
+        return NumberTable(placed(rows, reader), as_array=False)
     return NumberTable(rows, as_array=kind == "numpy" or hasattr(reader, "predict"))
 
 
@@ -144,15 +144,19 @@ def _tensor(array: NDArray[Any]) -> Tensor:
     return torch.from_numpy(native if shared else native.copy())
 
 
-def _placed(rows: Tensor, module: nn.Module) -> Tensor:
-    """The rows on a module's device and in its precision, but for integers that an embedding may look up."""
+def placed(rows: Tensor, module: nn.Module) -> Tensor:
+    """Put rows on a module's device and in its precision, but for integers that an embedding may look up."""
     parameter = next((one for one in module.parameters() if one.is_floating_point()), None)
     if parameter is None:
         return rows
 
-    looks_up = any(isinstance(part, nn.Embedding | nn.EmbeddingBag) for part in module.modules())
-    keeps = looks_up and not rows.is_floating_point()
+    keeps = looks_up(module) and not rows.is_floating_point()
     return rows.to(parameter.device, rows.dtype if keeps else parameter.dtype)
+
+
+def looks_up(module: nn.Module) -> bool:
+    """Say whether a module holds an embedding, which is given integers."""
+    return any(isinstance(part, nn.Embedding | nn.EmbeddingBag) for part in module.modules())
 
 
 def _for_module(table: Table, module: nn.Module) -> NumberTable:
@@ -160,4 +164,4 @@ def _for_module(table: Table, module: nn.Module) -> NumberTable:
     if table.coded:
         name = table.names[table.coded[0]]
         raise TypeError(f"a torch module needs columns of numbers, but `{name}` holds others: encode it, or wrap f.")
-    return NumberTable(_placed(torch.from_numpy(table.numbers(table.rows)), module), as_array=False)
+    return NumberTable(placed(torch.from_numpy(table.numbers(table.rows)), module), as_array=False)

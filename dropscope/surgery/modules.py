@@ -22,8 +22,8 @@ def replace(
     """Put new modules in the place of others.
 
     A module that stands in several places, of which the first path counts, is replaced by one in all of them. The
-    new ones are in training mode where the old ones were, and what was inserted after an old one follows the new one.
-    Nothing is changed if one of them cannot be made.
+    new ones are in training mode where the old ones were, and what was inserted after an old one follows the new one;
+    other hooks go with the old modules. Nothing is changed if one of them cannot be made.
 
     Args:
         model: any module; it is changed.

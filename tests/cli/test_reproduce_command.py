@@ -88,6 +88,7 @@ def test_json_is_one_object_and_the_file_holds_the_same(monkeypatch, capsys, ask
         (["uci", "--seeds", "0"], "`--seeds` must be at least 1, got 0"),
         (["uci", "--splits", "40"], "`splits` must be in 2 to 20, got 40"),
         (["uci", "--out", "/nowhere/at/all.json"], "`--out` must be a file in a folder that exists"),
+        (["uci", "--out", "."], "`--out` must be a file in a folder that exists, got ."),
     ],
 )
 def test_a_mistake_is_one_line(monkeypatch, capsys, arguments, message):

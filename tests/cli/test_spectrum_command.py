@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from saved_models import write_table
+from torch import nn
 
 # On independent bits: a and b, plus half of c. Variances 1/16 of a, b, ab and c each.
 TRUTH = [3 / 4, 1 / 4, 0.0]
@@ -37,6 +38,15 @@ def test_all_forms_agree_to_rounding_at_one_seed(dropscope, seed):
         found = json.loads(out.splitlines()[-1])["spectrum"]
         shares.append([*found["share"], *found["low"], *found["high"], found["total"], found["mean_order"]])
     assert np.ptp(shares, axis=0).max() < 1e-5
+
+
+def test_whole_numbers_stay_whole_for_an_embedding(dropscope, saved):
+    write_table(saved / "codes.csv", "abc", [[(i + j) % 3 for j in range(3)] for i in range(8)])
+    model = nn.Sequential(nn.Embedding(3, 2), nn.Flatten(), nn.Linear(6, 1))
+    torch.save(model, saved / "codes.pt")
+    code, out, err = dropscope("codes.pt", "--data", "codes.csv", "--budget", 2000, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)["spectrum"]["share"][0] == pytest.approx(1)  # a sum of what is looked up
 
 
 def test_another_seed_draws_anew(dropscope):

@@ -185,6 +185,10 @@ class TestDivergence:
             layers.kl(nn.Linear(2, 2))
 
 
+def test_the_rate_is_where_the_module_is():
+    assert layers.ConcreteDropout(nn.Linear(2, 2, device="meta")).logit_p.is_meta
+
+
 class TestArguments:
     @pytest.mark.parametrize("name", ["temperature", "length_scale"])
     @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])

@@ -62,6 +62,17 @@ class TestClassicalContract(LayerContract):
     pass
 
 
+def test_a_rate_set_in_inference_mode_can_train():
+    """Compiled code reads the rate from a tensor that backward saves, whoever set it."""
+    layer = layers.Dropout(0.5)
+    recurrent = layers.VariationalLSTM(2, 2)
+    with torch.inference_mode():
+        layer.p = 0.25
+        recurrent.p_hidden = 0.25
+    assert not layer._p_tensor.is_inference()
+    assert not recurrent.own_rates["p_hidden"][1].is_inference()
+
+
 class TestDropout:
     def test_half_precision_leaves_p_alone(self):
         layer = layers.Dropout(0.1).half()

@@ -233,7 +233,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("spectrum") / "new"
     return write_spectrum(
         spectra.half_known(), folder, terms=spectra.terms(), others=[("trees", spectra.spectrum())],
-        columns=spectra.NAMES, name="<script>net</script>", data="table.csv", notes=["mind the gap"],
+        columns=np.array(spectra.NAMES), name="<script>net</script>", data="table.csv", notes=["mind the gap"],
     )  # fmt: skip
 
 

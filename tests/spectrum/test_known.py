@@ -49,3 +49,9 @@ def test_evaluations_are_counted():
     function(torch.zeros(5, 3))
     function(torch.zeros(7, 3))
     assert function.evaluations == 12
+
+
+@pytest.mark.parametrize(("n", "terms"), [(4, 4), (4, 1), (5, 6)])
+def test_products_of_a_mixture_must_differ(n, terms):
+    with pytest.raises(ValueError, match=r"`n` must be at least [56] for"):
+        known.mixture(n=n, terms=terms)
