@@ -47,6 +47,12 @@ def interval(differences: np.ndarray) -> dict[str, float]:
     return {"mean": mean, "t_low": mean - margin, "t_high": mean + margin, "boot_low": low, "boot_high": high}
 
 
+def wins(differences: np.ndarray) -> dict[str, float]:
+    """Count the tables on which the advice is better, and worse, with Wilcoxon's signed-rank p of both together."""
+    better, worse = int((differences < 0).sum()), int((differences > 0).sum())
+    return {"better": better, "worse": worse, "p": float(stats.wilcoxon(differences).pvalue) if better + worse else 1.0}
+
+
 def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Summarise all tables: mean regrets, paired differences, goals and the tables where the advice was wrong."""
     table = {method: np.array([regrets(record)[method] for record in records]) for method in METHODS}
@@ -61,6 +67,7 @@ def summarise(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "mean": {method: float(values.mean()) for method, values in table.items()},
         "median": {method: float(np.median(values)) for method, values in table.items()},
         "paired": paired,
+        "wins": {rival: wins(table["advice"] - table[rival]) for rival in METHODS[1:]},
         "ratios": {rival: interval(logs["advice"] - logs[rival]) for rival in METHODS[1:]},
         "goals": [
             {"goal": name, "value": value, "limit": limit, "met": bool(value < limit)} for name, value, limit in goals
@@ -114,6 +121,9 @@ def show(records: Sequence[dict[str, Any]]) -> None:
         for rival, one in summary[kind].items():
             low, high, *boot = (100 * one[key] for key in ("t_low", "t_high", "boot_low", "boot_high"))
             print(f"  {rival:9} {100 * one['mean']:7.2f}   [{low:.2f}, {high:.2f}]   [{boot[0]:.2f}, {boot[1]:.2f}]")
+    print("\ntables on which the advice is better, worse; Wilcoxon's p")
+    for rival, one in summary["wins"].items():
+        print(f"  {rival:9} {one['better']:4} {one['worse']:4}   {one['p']:.4f}")
     print("\ngoals")
     for goal in summary["goals"]:
         verdict = "met" if goal["met"] else "MISSED"
