@@ -2,17 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.modules.dropout import _DropoutNd
 
 from dropscope import layers, masks
 from dropscope.errors import UnsupportedModule
 from dropscope.functional.alpha import SELU_LIMIT
+from dropscope.functional.channels import channel_axes
 from dropscope.functional.weights import widened
+from dropscope.sites.finding import rate_names
 
-__all__ = ["DropPaths", "Noise", "alpha_noise", "bernoulli_noise", "family", "has_law", "noise_of", "unsupported"]
+__all__ = ["FUNCTIONS", "LAWS", "Noise", "alpha_noise", "bernoulli_noise", "kinds", "noise_of", "unsupported"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,27 +80,40 @@ def noise_of(module: nn.Module, x: Tensor, path: str = "") -> Noise:
         path: where it stands, for the message.
 
     Raises:
-        UnsupportedModule: the layer is no product of its input and independent draws.
+        UnsupportedModule: the layer is no product of its input and independent draws, or has a `forward` of its own.
 
     Example:
         >>> noise_of(nn.Dropout2d(0.5), torch.ones(4, 3, 8, 8)).per
         (0, 1)
     """
-    law = next((LAWS[kind] for kind in family(type(module)) if kind in LAWS), None)
+    law = next((LAWS[kind] for kind in kinds(module) if kind in LAWS), None)
     if law is None:
         raise unsupported(module, path, "is not a dropout layer whose law of noise is known")
     return law(module, x)
 
 
-def has_law(module: nn.Module) -> bool:
-    """Say whether `noise_of` knows a layer."""
-    return any(kind in LAWS for kind in family(type(module)))
+def kinds(module: nn.Module) -> list[type]:
+    """List those of a module's class and its bases whose `forward` it keeps, and after them `DropPaths` if it is one.
+
+    What is known of another class does not hold for it.
+    """
+    if "forward" in vars(module):
+        return []
+    forward = getattr(type(module), "forward", None)
+    kept = [each for each in type(module).__mro__ if getattr(each, "forward", None) is forward]
+    return [*kept, DropPaths] if _is_foreign_path(module, kept) else kept
 
 
-def family(kind: type) -> list[type]:
-    """List a class and its bases, and after them `DropPaths` where it is one."""
-    named = any(base.__name__.endswith(("DropPath", "StochasticDepth")) for base in kind.__mro__)
-    return [*kind.__mro__, DropPaths] if named else list(kind.__mro__)
+def _is_foreign_path(module: nn.Module, kept: Sequence[type]) -> bool:
+    """Say whether a layer is a drop path by its name, and holds a rate and nothing to compute with.
+
+    Else it may drop a branch that it adds to its input, or do more than the drop path that it is made from.
+    """
+    named = [each for each in type(module).__mro__ if each.__name__.endswith(("DropPath", "StochasticDepth"))]
+    if not named or not set(named) <= set(kept) or isinstance(module, layers.DropoutLayer | _DropoutNd):
+        return False
+    holds = next(module.children(), None) is not None or next(module.parameters(), None) is not None
+    return not holds and bool(rate_names(module))
 
 
 def unsupported(what: object, path: str, why: str) -> UnsupportedModule:
@@ -105,8 +123,26 @@ def unsupported(what: object, path: str, why: str) -> UnsupportedModule:
     return UnsupportedModule(f"{name}{place} {why.rstrip('.')}.")
 
 
-def _per_channel(module: Any, x: Tensor) -> Noise:
-    return bernoulli_noise(module.p, (0, 1))
+def _torchs_channels(x: Tensor, p: float, positions: int) -> Noise:
+    """The law of torch's dropout of channels that have so many axes: all but a batch counts as one sample.
+
+    Its `dropout2d` alone takes (C, H, W) for a batch of sequences.
+    """
+    batched = positions == 2 or x.dim() == positions + 2
+    return bernoulli_noise(p, (0, 1) if batched else (0,))
+
+
+def _torchs(function: Callable[..., Tensor]) -> Callable[[Any, Tensor], Noise]:
+    """The law of a layer of torch that calls one of its functions."""
+    return lambda module, x: FUNCTIONS[function][0](x, module.p)
+
+
+def _channels(positions: str) -> Callable[[Any, Tensor], Noise]:
+    return lambda module, x: bernoulli_noise(module.p, channel_axes(x, positions))
+
+
+def _elementwise(module: layers.Dropout, x: Tensor) -> Noise:
+    return bernoulli_noise(module.p, module.per, inverted=module.inverted)
 
 
 def _locked(module: layers.LockedDropout, x: Tensor) -> Noise:
@@ -133,22 +169,32 @@ class DropPaths(nn.Module):
 
 
 def _foreign_path(module: Any, x: Tensor) -> Noise:
-    p = next(float(getattr(module, name) or 0) for name in ("drop_prob", "p") if hasattr(module, name))
+    p = float(getattr(module, rate_names(module)[0]) or 0)
     scaled = getattr(module, "scale_by_keep", True)
     return bernoulli_noise(p, (0,) if getattr(module, "mode", "row") == "row" else (), inverted=scaled)
 
 
+# The law of each of torch's functions, and whether it drops unless it is told.
+FUNCTIONS: dict[Callable[..., Tensor], tuple[Callable[[Tensor, float], Noise], bool]] = {
+    F.dropout: (lambda x, p: bernoulli_noise(p), True),
+    F.dropout1d: (partial(_torchs_channels, positions=1), True),
+    F.dropout2d: (partial(_torchs_channels, positions=2), True),
+    F.dropout3d: (partial(_torchs_channels, positions=3), True),
+    F.alpha_dropout: (lambda x, p: alpha_noise(p), False),
+    F.feature_alpha_dropout: (lambda x, p: alpha_noise(p, (0, 1)), False),
+}
 LAWS: dict[type[nn.Module], Callable[[Any, Tensor], Noise]] = {
-    nn.Dropout: lambda module, x: bernoulli_noise(module.p),
-    nn.Dropout1d: _per_channel,
-    nn.Dropout2d: _per_channel,
-    nn.Dropout3d: _per_channel,
-    nn.AlphaDropout: lambda module, x: alpha_noise(module.p),
-    nn.FeatureAlphaDropout: lambda module, x: alpha_noise(module.p, (0, 1)),
-    layers.Dropout: lambda module, x: bernoulli_noise(module.p, module.per, inverted=module.inverted),
-    layers.Dropout1d: _per_channel,
-    layers.Dropout2d: _per_channel,
-    layers.Dropout3d: _per_channel,
+    nn.Dropout: _torchs(F.dropout),
+    nn.Dropout1d: _torchs(F.dropout1d),
+    nn.Dropout2d: _torchs(F.dropout2d),
+    nn.Dropout3d: _torchs(F.dropout3d),
+    nn.AlphaDropout: _torchs(F.alpha_dropout),
+    nn.FeatureAlphaDropout: _torchs(F.feature_alpha_dropout),
+    layers.Dropout: _elementwise,
+    layers.FeatureDropout: _elementwise,  # which has a `forward` only to say more of it
+    layers.Dropout1d: _channels("L"),
+    layers.Dropout2d: _channels("HW"),
+    layers.Dropout3d: _channels("DHW"),
     layers.FeatureAlphaDropout: lambda module, x: alpha_noise(module.p, (0, 1), module.mean, module.variance),
     layers.AlphaDropout: lambda module, x: alpha_noise(module.p, None, module.mean, module.variance),
     layers.GaussianDropout: lambda module, x: Noise(masks.Gaussian(module.p).variance, module.per),

@@ -11,7 +11,7 @@ from dropscope import layers, masks
 from dropscope.layers.parameters import linear_map
 from dropscope.layers.variational import VariationalLayer
 from dropscope.moments.linear_rules import LinearMap, weighted
-from dropscope.moments.noise import LAWS, Noise, alpha_noise, bernoulli_noise, noise_of, unsupported
+from dropscope.moments.noise import FUNCTIONS, LAWS, Noise, noise_of, unsupported
 from dropscope.moments.rules import register
 from dropscope.moments.values import Uncertain
 
@@ -36,11 +36,11 @@ def _layer(module: nn.Module, value: Uncertain) -> Uncertain:
     return through_noise(value, noise_of(module, value.mean))
 
 
-def _function(noise: Callable[[float], Noise], default: bool) -> Callable[..., Uncertain | Tensor]:
+def _function(noise: Callable[[Tensor, float], Noise], default: bool) -> Callable[..., Uncertain | Tensor]:
     """The rule of one of torch's dropout functions, whose `training` is by default as given."""
 
     def rule(input: Uncertain, p: float = 0.5, training: bool = default, inplace: bool = False) -> Uncertain | Tensor:
-        return through_noise(input, noise(p)) if training else input
+        return through_noise(input, noise(input.mean, p)) if training else input
 
     return rule
 
@@ -67,11 +67,8 @@ def _random_weights(
 
 for kind in LAWS:
     register(kind, _layer, random=True)
-register(F.dropout, _function(bernoulli_noise, True), random=True)
-register(torch.dropout, lambda input, p, train: _function(bernoulli_noise, True)(input, p, train), random=True)
-for function in (F.dropout1d, F.dropout2d, F.dropout3d):
-    register(function, _function(lambda p: bernoulli_noise(p, (0, 1)), True), random=True)
-register(F.alpha_dropout, _function(alpha_noise, False), random=True)
-register(F.feature_alpha_dropout, _function(lambda p: alpha_noise(p, (0, 1)), False), random=True)
+for function, law in FUNCTIONS.items():
+    register(function, _function(*law), random=True)
+register(torch.dropout, lambda input, p, train: _function(*FUNCTIONS[F.dropout])(input, p, train), random=True)
 register(layers.DropConnect, _connections, random=True)
 register(VariationalLayer, _variational, random=True)

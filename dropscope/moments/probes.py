@@ -15,7 +15,7 @@ from dropscope.functional.weights import widened
 from dropscope.layers.recurrent import VariationalBase
 from dropscope.layers.variational import VariationalLayer
 from dropscope.moments.block_probe import drop_block
-from dropscope.moments.noise import bernoulli_noise, has_law, noise_of, unsupported
+from dropscope.moments.noise import LAWS, bernoulli_noise, kinds, noise_of, unsupported
 from dropscope.moments.recurrent_probes import between_layers, tied_over_time
 from dropscope.moments.taps import Arguments, Taps
 from dropscope.moments.weight_probes import connections, gaussian_weights, weights
@@ -24,6 +24,7 @@ from dropscope.sites.finding import listed
 __all__ = ["TORCHS_AND_OURS", "has_probe", "probed"]
 
 TORCHS_AND_OURS = ("torch.nn.", "dropscope.layers.")  # their modules drop in no other ways than those that are known
+WHOLE = (nn.MultiheadAttention, layers.MultiheadAttention, layers.LayerDrop)  # whose probes need more than a call
 Probe = Callable[[Any, Arguments, Any, Taps], Any]  # (module, arguments, its output in eval, taps) -> output
 
 
@@ -40,7 +41,7 @@ def probed(model: nn.Module, taps: Taps) -> ExitStack:
     sites = {site.module for site in listed(model) if site.p > 0 and has_probe(site.module)}
     stack = ExitStack()
     for path, module in model.named_modules():
-        if module in sites or isinstance(module, VariationalLayer):
+        if module in sites or (isinstance(module, VariationalLayer) and has_probe(module)):
             for target, hook in _hooks(module, path, taps):
                 stack.enter_context(hook(target))
     return stack
@@ -48,12 +49,12 @@ def probed(model: nn.Module, taps: Taps) -> ExitStack:
 
 def has_probe(module: nn.Module) -> bool:
     """Say whether a module's own dropout, if it has any, is tapped here: that of torch's layers, which call functions,
-    and of unknown ones is not.
+    of unknown ones, and of those with a `forward` of their own is not.
     """
     if isinstance(module, _DropoutNd):
         return False
-    ours = type(module).__module__.startswith(TORCHS_AND_OURS)
-    return ours or has_law(module) or isinstance(module, (nn.MultiheadAttention, *PROBES))
+    ours = type(module).__module__.startswith(TORCHS_AND_OURS) and "forward" not in vars(module)
+    return ours or any(kind in WHOLE or kind in PROBES or kind in LAWS for kind in kinds(module))
 
 
 def _hooks(module: nn.Module, path: str, taps: Taps) -> list[tuple[nn.Module, Callable[[nn.Module], Any]]]:
@@ -62,7 +63,7 @@ def _hooks(module: nn.Module, path: str, taps: Taps) -> list[tuple[nn.Module, Ca
         before = partial(_before, path=path, taps=taps)
         return [(module, lambda target: target.register_forward_pre_hook(before))]
 
-    parts, probe = [module], next((PROBES[kind] for kind in type(module).__mro__ if kind in PROBES), _product)
+    parts, probe = [module], next((PROBES[kind] for kind in kinds(module) if kind in PROBES), _product)
     if isinstance(module, layers.LayerDrop):
         parts, probe = list(dict.fromkeys(module.layers)), partial(_skipped, p=module.p)
     elif isinstance(module, nn.MultiheadAttention):
@@ -145,5 +146,7 @@ PROBES: dict[type[nn.Module], Probe] = {
     VariationalLayer: gaussian_weights,
     layers.ScaledDotProductAttention: _attention,
     VariationalBase: tied_over_time,
-    nn.RNNBase: between_layers,
+    nn.RNN: between_layers,
+    nn.LSTM: between_layers,
+    nn.GRU: between_layers,
 }

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from dropscope.moments.gaussian import smooth
-from dropscope.moments.noise import DropPaths, family
+from dropscope.moments.noise import kinds
 from dropscope.moments.values import Uncertain
 
 __all__ = ["activation", "find_rule", "has_rule", "register"]
@@ -57,18 +57,15 @@ def activation(function: Callable[[Tensor], Tensor], value: Uncertain) -> Uncert
     return value.bent(*smooth(function, value.mean, value.variance))
 
 
-def find_rule(kind: Any) -> Rule | None:
-    """Find the rule of a function or class, or of the nearest of its bases with one whose `forward` it keeps."""
-    return next((RULES[each] for each in _kinds(kind) if each in RULES), None)
+def find_rule(what: Any) -> Rule | None:
+    """Find the rule of a function, or of a module: of the nearest of its classes with one whose `forward` it keeps."""
+    return next((RULES[each] for each in _kinds(what) if each in RULES), None)
 
 
-def has_rule(kind: Any, *, random: bool = False) -> bool:
+def has_rule(what: Any, *, random: bool = False) -> bool:
     """Say whether there is a rule, or one that is needed also where nothing uncertain goes in."""
-    return any(each in (RANDOM if random else RULES) for each in _kinds(kind))
+    return any(each in (RANDOM if random else RULES) for each in _kinds(what))
 
 
-def _kinds(kind: Any) -> list[Any]:
-    if not isinstance(kind, type):
-        return [kind]
-    forward = getattr(kind, "forward", None)
-    return [each for each in family(kind) if each is DropPaths or getattr(each, "forward", None) is forward]
+def _kinds(what: Any) -> list[Any]:
+    return kinds(what) if isinstance(what, nn.Module) else [what]

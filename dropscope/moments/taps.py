@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from dropscope import functional
-from dropscope.moments.noise import Noise, alpha_noise, bernoulli_noise, unsupported
+from dropscope.moments.noise import FUNCTIONS, Noise, bernoulli_noise, unsupported
 
 __all__ = ["Arguments", "Interception", "Tap", "Taps"]
 
@@ -122,7 +122,7 @@ class Interception(TorchFunctionMode):
         return replaced
 
 
-def _dropped(law: Callable[[float], Noise], default: bool) -> Callable[..., Tensor | None]:
+def _dropped(law: Callable[[Tensor, float], Noise], default: bool) -> Callable[..., Tensor | None]:
     """The replacement of one of torch's dropout functions, whose `training` is by default as given."""
 
     def replacement(
@@ -130,7 +130,7 @@ def _dropped(law: Callable[[float], Noise], default: bool) -> Callable[..., Tens
     ) -> Tensor | None:
         if not training:
             return None
-        noisy = taps.noisy(input, law(p))
+        noisy = taps.noisy(input, law(input, p))
         return input.copy_(noisy) if inplace else noisy
 
     return replacement
@@ -156,15 +156,8 @@ def _attention(
     return weights @ (value.repeat_interleave(repeats, -3) if enable_gqa else value)
 
 
-_elementwise = _dropped(bernoulli_noise, True)
-_by_channels = _dropped(lambda p: bernoulli_noise(p, (0, 1)), True)
 REPLACEMENTS: dict[Callable[..., Any], Callable[..., Tensor | None]] = {
-    F.dropout: _elementwise,
-    torch.dropout: lambda taps, input, p, train: _elementwise(taps, input, p, train),
-    F.dropout1d: _by_channels,
-    F.dropout2d: _by_channels,
-    F.dropout3d: _by_channels,
-    F.alpha_dropout: _dropped(alpha_noise, False),
-    F.feature_alpha_dropout: _dropped(lambda p: alpha_noise(p, (0, 1)), False),
+    **{function: _dropped(*law) for function, law in FUNCTIONS.items()},
+    torch.dropout: lambda taps, input, p, train: _dropped(*FUNCTIONS[F.dropout])(taps, input, p, train),
     F.scaled_dot_product_attention: _attention,
 }

@@ -24,6 +24,10 @@ __all__ = ["through"]
 _tracing = Lock()  # torch.fx changes nn.Module for as long as it traces
 IN_PLACE = {operator.iadd, operator.isub, operator.imul, operator.itruediv}
 ABOUT = {"size", "dim", "numel", "is_floating_point", "shape", "dtype", "device", "ndim"}  # these read no values
+VIEWS = {"view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze"}
+VIEWS |= {"transpose", "swapaxes", "swapdims", "permute", "movedim", "moveaxis", "t", "adjoint", "contiguous", "detach"}
+VIEWS |= {"expand", "expand_as", "broadcast_to", "narrow", "select", "diagonal", "unfold", "chunk", "split", "unbind"}
+VIEWS |= {"tensor_split", "to", "type_as", "float", "double", "half", "bfloat16"}  # some of them at times copy
 
 
 def through(
@@ -53,8 +57,8 @@ def through(
     """
     if _is_changed(module) or (not path and _inserted(module) is not None):
         raise unsupported(module, path, "has hooks or a replaced `forward`, which are followed only in its parts")
-    if has_rule(type(module)) and output is None:
-        return _step(type(module), module, (module, *args), kwargs, sources, path)
+    if has_rule(module) and output is None:
+        return _step(module, module, (module, *args), kwargs, sources, path)
     given = inspect.signature(module.forward).bind(*args, **kwargs)
     given.apply_defaults()
     fixed = {name: each for name, each in given.arguments.items() if not _has_tensors(each)}
@@ -95,7 +99,7 @@ class _Tracer(fx.Tracer):
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         ours = type(m).__module__.startswith("dropscope.layers.")
-        whole = has_rule(type(m)) or ours or super().is_leaf_module(m, module_qualified_name)
+        whole = has_rule(m) or ours or super().is_leaf_module(m, module_qualified_name)
         return (whole or _inserted(m) is not None) and not _is_changed(m)
 
 
@@ -124,29 +128,47 @@ class _Run(fx.Interpreter):
         self.sources = sources
         self.place = ""
         self.order = {node: position for position, node in enumerate(graph.nodes)}
+        self.memory: dict[fx.Node, fx.Node] = {}  # of each step so far the one that made the tensor it gives, or views
 
     def run_node(self, n: fx.Node) -> Any:
         self.place = next(reversed(n.meta.get("nn_module_stack", {"": None})))
         result = super().run_node(n)
-        if isinstance(result, Uncertain) and self._overwrites(n):
+        if self._overwrites(n, result) and isinstance(result, Uncertain):
             raise unsupported(
                 "an operation in place", self.place, "changes what is used again later, which no rule follows"
             )
         return result
 
-    def _overwrites(self, n: fx.Node) -> bool:
-        """Say whether a step works in place on something that later steps use again."""
+    def _overwrites(self, n: fx.Node, result: Any) -> bool:
+        """Say whether a step works in place on something that later steps use again, by whatever name."""
         if n.op == "call_module":
             in_place = getattr(self.fetch_attr(str(n.target)), "inplace", False)
         else:
             in_place = n.target in IN_PLACE or _argument("inplace", n)
-        return in_place and any(self.order[user] > self.order[n] for user in n.all_input_nodes[0].users)
+        shares = bool(n.all_input_nodes) and (in_place or self._views(n) or result is self.env[n.all_input_nodes[0]])
+        self.memory[n] = self.memory[n.all_input_nodes[0]] if shares else n
+        if not in_place:
+            return False
+        others = [each for each, maker in self.memory.items() if maker is self.memory[n] and each is not n]
+        later = (user for each in others for user in each.users if self.order[user] > self.order[n])
+        return any(not _asks_about(user) for user in later)
+
+    def _views(self, n: fx.Node) -> bool:
+        """Say whether a step may give a view of its first input, or a tuple of them."""
+        if n.op == "call_module":
+            return isinstance(self.fetch_attr(str(n.target)), nn.Identity | nn.Flatten | nn.Unflatten)
+        if n.target is getattr:
+            return not _asks_about(n)
+        if n.target is operator.getitem:  # of a tensor, or of views; other tuples hold tensors of their own
+            source = n.all_input_nodes[0]
+            return isinstance(self.env[source], Tensor | Uncertain) or self.memory[source] is not source
+        return (n.target if n.op == "call_method" else getattr(n.target, "__name__", "")) in VIEWS
 
     def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
         module = self.fetch_attr(target)
         inserted = _inserted(module)
         if inserted is None:
-            return _step(type(module), module, (module, *args), kwargs, self.sources, target)
+            return _step(module, module, (module, *args), kwargs, self.sources, target)
         result = through(module, args, kwargs, self.sources, target)
         return through(inserted, (result,), {}, self.sources, f"{target}.{INSERTED}")
 
@@ -176,7 +198,8 @@ def _step(
     if not touched and not has_rule(kind, random=True) and not _drops(what, inputs, kwargs):
         return what(*inputs, **kwargs)
     if rule is None:
-        raise unsupported(what, path, f"has no rule for mean and variance{HINTS.get(kind, REGISTER)}")
+        hint = HINTS.get(type(what) if isinstance(what, nn.Module) else kind, REGISTER)
+        raise unsupported(what, path, f"has no rule for mean and variance{hint}")
 
     known = None if touched else next(leaf for leaf in inputs if isinstance(leaf, Tensor))
     start = None if known is None else Uncertain.known(known, sources)
@@ -185,6 +208,11 @@ def _step(
     except UnsupportedModule as error:
         raise UnsupportedModule(f"{error} This is at '{path}'." if path else str(error)) from error
     return known if result is start is not None else result
+
+
+def _asks_about(n: fx.Node) -> bool:
+    """Say whether a step reads no values, only what the tensor is like."""
+    return (n.args[1] if n.target is getattr else n.target if n.op == "call_method" else None) in ABOUT
 
 
 def _argument(name: str, n: fx.Node) -> Any:

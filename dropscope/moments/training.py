@@ -52,7 +52,7 @@ def _owners(call: Call) -> set[nn.Module]:
         running.append((module, Watch(streams)))
 
     def check(module: nn.Module, *_: Any) -> None:
-        if running[-1][1].moved:
+        if running[-1][1].moved or _draws_unseen(module):
             raise unsupported(module, paths[module], DRAWS)
 
     with ExitStack() as stack:
@@ -75,6 +75,13 @@ def _may_call(part: nn.Module) -> bool:
     if "forward" in vars(part):  # which may be anything
         return True
     return not (type(part).__module__.startswith(TORCHS_AND_OURS) or isinstance(part, _NormBase) or has_probe(part))
+
+
+def _draws_unseen(part: nn.Module) -> bool:
+    """Say whether it is a recurrent network with dropout: on GPUs its kernels draw from streams of their own."""
+    if not isinstance(part, nn.RNNBase) or isinstance(part, DropoutLayer):
+        return False
+    return part.num_layers > 1 and part.dropout > 0
 
 
 def _is_kernel(part: nn.Module) -> bool:

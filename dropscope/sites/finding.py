@@ -124,7 +124,7 @@ def _after_eval(module: nn.Module, training: bool | None) -> bool | None:
     """Say whether a module drops after `eval()`: one of ours may be asked to, and a subclass may do what it likes."""
     if getattr(module, "inference", None) == "moments" and isinstance(module, DropoutLayer):
         return True
-    base = next((kind for kind in type(module).__mro__ if kind.__module__.startswith(KNOWN)), nn.Module)
+    base: Any = next((kind for kind in type(module).__mro__ if kind.__module__.startswith(KNOWN)), nn.Module)
     written_anew = base is not nn.Module and type(module).forward is not base.forward
     return None if written_anew else training
 

@@ -56,6 +56,68 @@ def test_what_changes_in_place_has_changed_for_all_that_follows(function, twin, 
         torch.testing.assert_close(moments.propagate(net, x).variance, moments.propagate(same, x).variance)
 
 
+def kept_by_identity(net, x):
+    x = net.drop(x)
+    short = net.same(x)
+    return net.relu(x) + short
+
+
+def kept_before_dropping(net, x):
+    x = net.linear(x)
+    short = net.same(x)
+    return F.dropout(x, 0.2, net.training, True) + short
+
+
+def changed_by_a_view(net, x):
+    x = net.drop(x)
+    return net.linear(F.relu(x.view(-1, 2, 3), inplace=True).flatten(1)) + x
+
+
+def kept_by_a_view_of_a_view(net, x):
+    x = net.drop(x)
+    part = x.view(-1, 2, 3).transpose(1, 2)[:, :2]
+    return net.linear(net.relu(x)) + part.flatten(1).sum(1, keepdim=True)
+
+
+class WithParts(Calling):
+    def __init__(self, function):
+        super().__init__(function)
+        self.same, self.relu = nn.Identity(), nn.ReLU(inplace=True)
+
+
+@pytest.mark.parametrize(
+    "function", [kept_by_identity, kept_before_dropping, changed_by_a_view, kept_by_a_view_of_a_view]
+)
+def test_what_changes_in_place_has_changed_by_every_name(function, x):
+    net = WithParts(function)
+    for method in ("diagonal", "full"):
+        with pytest.raises(UnsupportedModule, match="in place"):
+            moments.propagate(net, x, method)
+    with torch.no_grad():
+        average = net.eval()(x.clone())
+    found = moments.propagate(net, x)
+    assert "in place" in found.note
+    torch.testing.assert_close(found.mean, average)
+
+
+def last_use(net, x):
+    x = net.drop(x)
+    y = F.relu(x.view(-1, 2, 3), inplace=True)
+    return net.linear(net.same(y.view(x.size(0), -1))) * x.dim()
+
+
+def tensors_of_their_own(net, x):
+    x = net.drop(x)
+    branch = net.linear(x)
+    branch += x
+    return net.linear(net.relu(branch)) + x
+
+
+@pytest.mark.parametrize("function", [last_use, tensors_of_their_own])
+def test_what_is_not_used_again_may_change_in_place(function, x):
+    assert moments.propagate(WithParts(function), x).mean_method == "diagonal"
+
+
 def test_inputs_and_what_models_store_are_left_alone(x):
     class Storing(nn.Module):
         def __init__(self):
