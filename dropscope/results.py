@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import is_dataclass
+from math import isfinite
 from typing import Any, ClassVar
 
 import numpy as np
@@ -31,15 +32,17 @@ class Result(ABC):
         return self.describe()
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, ready for JSON."""
+        """Plain lists and numbers, ready for JSON: what is not finite, which JSON has no word for, is None."""
         return {name: _plain(value) for name, value in vars(self).items() if name not in self.left_out}
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Tensor | np.ndarray):
-        return value.tolist()
+    if isinstance(value, Tensor | np.ndarray | np.generic):
+        value = value.tolist()
     if is_dataclass(value):
         value = vars(value)
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not isfinite(value) else value

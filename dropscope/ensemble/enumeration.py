@@ -71,7 +71,7 @@ def exact(
         plan = probed(subject, call)
         if plan.foreign or source.for_batches or source.unplaced:
             raise ValueError(f"the masks of `model` must be those of rows and of Bernoulli's law: {plan.notes[-1]}.")
-        subject.run(call, [0])
+        subject.run(call.copied() if plan.writes else call, [0])
         units = source.passes.units
         if units > LARGEST:
             raise ValueError(
@@ -138,7 +138,7 @@ def weight_scaling(model: nn.Module, x: Any, *, output: Output = None) -> Tensor
     """
     check_model(model)
     with torch.inference_mode(False), torch.no_grad(), modes(dict.fromkeys(model.modules(), False)):
-        return Reader(output).picked(call_of(x, model)(model))[0]
+        return Reader(output).picked(call_of(x, model).copied()(model))[0]
 
 
 class _Masks(Passes):

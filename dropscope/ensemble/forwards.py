@@ -1,7 +1,7 @@
 """Forward methods that stand in for those of a model's modules: dropout that draws from the source of a prediction."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from dropscope.ensemble.source import Source
 from dropscope.layers import DropoutLayer
 from dropscope.layers.variational import VariationalLayer
 
-__all__ = ["drawing", "replaced"]
+__all__ = ["drawing", "of_its_class", "replaced"]
 
 Forward = Callable[..., Any]
 LAWS = {
@@ -27,9 +27,12 @@ LAWS = {
 }
 
 
-def drawing(modules: Sequence[nn.Module], source: Source) -> AbstractContextManager[None]:
+@contextmanager
+def drawing(modules: Sequence[nn.Module], source: Source) -> Iterator[None]:
     """Let these modules, which are switched on, draw from the source until the end of the `with` block."""
-    return replaced({module: _forward(module, source) for module in modules})
+    source.patched = {module for module in source.model.modules() if "forward" in vars(module)}
+    with replaced({module: _forward(module, source) for module in modules}):
+        yield
 
 
 @contextmanager
@@ -45,6 +48,17 @@ def replaced(forwards: Mapping[nn.Module, Forward]) -> Iterator[None]:
             module.__dict__.pop("forward", None)
             if own is not None:
                 module.__dict__["forward"] = own
+
+
+@contextmanager
+def of_its_class(module: nn.Module) -> Iterator[None]:
+    """Let a module have the `forward` of its class, whatever stands in for it, until the end of the block."""
+    stand_in = module.__dict__.pop("forward", None)
+    try:
+        yield
+    finally:
+        if stand_in is not None:
+            module.__dict__["forward"] = stand_in
 
 
 def _forward(module: Any, source: Source) -> Forward:

@@ -15,7 +15,7 @@ from dropscope.ensemble.prediction import Prediction
 from dropscope.ensemble.probing import Plan, alike, probed, random_in_eval
 from dropscope.ensemble.progress import Progress
 from dropscope.ensemble.sampling import Fold, Passed, passes_over
-from dropscope.ensemble.streaming import ClassMeans, Moments, class_means, wide
+from dropscope.ensemble.streaming import ClassMeans, MixedMoment, Moments, class_means, wide
 from dropscope.ensemble.subject import Subject
 
 __all__ = ["Work"]
@@ -52,7 +52,7 @@ class Work:
         for whole in calls:
             plan = plan or self._plan(whole)
             for call in whole.split(self._rows_at_once(plan, whole)):
-                exactly = plan.last and self._exactly(plan.last, call)
+                exactly = plan.last and self._exactly(plan, plan.last, call)
                 parts.append(exactly or self._sampled(plan, call, first_row, progress))
                 first_row += call.n_rows
         if plan is None:
@@ -76,7 +76,7 @@ class Work:
         if plan.folds:
             return True
         try:
-            output, _ = self.subject.reader.picked(self.subject.run(call.few(1).repeated(3), [0]))
+            output, _ = self.subject.reader.picked(self.subject.run(call.few(1).repeated(3).copied(), [0]))
         except Exception:  # the model runs on no other number of rows
             return not self.subject.source.for_batches
         return output.dim() == 0 or alike(output, output[:1].expand_as(output), output.dtype)
@@ -86,8 +86,10 @@ class Work:
             return self.batch_size
         return max(1, self.memory // plan.bytes_per_row) if plan.folds else call.n_rows
 
-    def _exactly(self, last: Last, call: Call) -> Prediction:
-        mean, variance = exact_moments(self.subject.model, last, self.subject.reader, call)
+    def _exactly(self, plan: Plan, last: Last, call: Call) -> Prediction:
+        given = call.copied() if plan.writes else call
+        found = exact_moments(self.subject.model, last, self.subject.reader, given)
+        mean, variance = (plan.by_rows(part, call.n_rows) for part in found)
         check_finite(mean[None], [0], 0)
         return Prediction(mean, variance, 0, "exact-linear", {name: torch.zeros_like(mean) for name in ERRORS})
 
@@ -122,7 +124,7 @@ class Gathered:
 
     def __init__(self, reader: Reader, first_row: int = 0, kept: int = 0) -> None:
         self.reader, self.first_row, self.kept = reader, first_row, kept
-        self.values, self.noise = Moments(), Moments()
+        self.values, self.noise, self.mixed = Moments(), Moments(), MixedMoment()
         self.classes: ClassMeans | None = None
         self.samples: Tensor | None = None
         self.dtype = torch.float32
@@ -142,6 +144,8 @@ class Gathered:
         if passed.noise is not None:
             check_finite(passed.noise, passes, self.first_row, least=0)
             self.noise.add(passed.noise, weights)
+            if _fits(passed.noise, values):
+                self.mixed.add(values, passed.noise)
         if self.kept:
             if self.samples is None:
                 self.samples = values.new_empty(self.kept, *values.shape[1:])
@@ -150,7 +154,7 @@ class Gathered:
     def _add_classes(self, passed: Passed, weights: Tensor | None) -> None:
         """Add what the passes give as probabilities of classes, as long as all of them give some."""
         values = passed.values
-        probabilities = self.reader.probabilities(values.flatten(0, 1)) if values.dim() > 1 else None
+        probabilities = self.reader.probabilities(values.flatten(0, 1), passed.dtype) if values.dim() > 1 else None
         if probabilities is None:
             self.classes = None
             return
@@ -166,6 +170,9 @@ class Gathered:
             errors = {"mean": values.mean_error(), "variance": values.variance_error()}
         if noise is not None:
             errors["noise"] = noise.mean_error() if sampled else torch.zeros_like(noise.mean)
+        if self.mixed.weight:
+            together = self.mixed.covariance() * sampled  # of all masks nothing has an error
+            errors["total"] = (errors["noise"] ** 2 + errors["variance"] ** 2 + 2 * together).clamp(min=0).sqrt()
         return Prediction(
             values.mean.to(self.dtype),
             values.variance(unbiased=sampled).to(self.dtype),
@@ -176,6 +183,12 @@ class Gathered:
             None if noise is None else noise.mean.to(self.dtype),
             self.classes,
         )
+
+
+def _fits(noise: Tensor, values: Tensor) -> bool:
+    """Say whether they are of one shape, or one of them broadcasts along its own axes."""
+    pairs = zip(noise.shape, values.shape, strict=False)
+    return noise.dim() == values.dim() and all(a == b or 1 in (a, b) for a, b in pairs)
 
 
 def _joined(parts: list[Prediction], notes: tuple[str, ...]) -> Prediction:

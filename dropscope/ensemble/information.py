@@ -25,6 +25,8 @@ def expected_entropy(probabilities: Tensor, entropies: Tensor, votes: Tensor, n:
 def mutual_information(probabilities: Tensor, entropies: Tensor, votes: Tensor, n: float) -> Tensor:
     """Epistemic part `(H(p̄) - mean H(p_t)) · T / (T - 1)`: without the factor it is too low by 1/T."""
     difference = entropy(probabilities, entropies, votes, n) - entropies
+    if n <= 1:
+        return torch.full_like(difference, torch.nan)  # one pass cannot disagree with itself
     return difference * (n / (n - 1)) if n < float("inf") else difference
 
 
@@ -52,7 +54,7 @@ def measured(name: str, means: ClassMeans, *, exact: bool) -> Tensor:
 
 
 def jackknife_error(name: str, means: ClassMeans) -> Tensor:
-    """Give the standard error of a measure: how it changes as each group of passes is left out.
+    """Give the standard error of a measure: how it changes as each group of passes is left out; nan where too few stay.
 
     Reference:
         Efron & Stein, 1981, The Annals of Statistics 9(3):586-596.
@@ -63,5 +65,5 @@ def jackknife_error(name: str, means: ClassMeans) -> Tensor:
     probabilities, entropies, votes = (
         (part.sum(0) - part[filled]) / weights.view(-1, *[1] * (part.dim() - 1)) for part in means.parts[1:]
     )
-    values = MEASURES[name](probabilities, entropies, votes, n if n > 1 else float("inf"))
+    values = MEASURES[name](probabilities, entropies, votes, n)
     return ((len(values) - 1) * values.var(0, correction=0)).sqrt()

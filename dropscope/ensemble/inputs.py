@@ -73,7 +73,8 @@ class Call:
 
     def copied(self) -> "Call":
         """Copy the tensors, for a model that writes into them."""
-        return self.changed(torch.clone, self.n_rows)
+        args, kwargs = tree_map_only(Tensor, torch.clone, (self.args, dict(self.kwargs)))
+        return Call(args, kwargs, self.n_rows)
 
     def versions(self) -> list[int]:
         """How often each tensor has been written into."""

@@ -102,12 +102,15 @@ def _attention(source: Source, function: Any, *args: Any, **kwargs: Any) -> Tens
     return drop_by(source, "elements", weights, p) @ value
 
 
-def _rand(source: Source, function: Any, *size: Any, **options: Any) -> Tensor:
-    shape = torch.Size(size[0] if len(size) == 1 and isinstance(size[0], Sequence) else size)
+def _rand(
+    source: Source, function: Any, *sizes: Any, size: Any = None, generator: Any = None, **options: Any
+) -> Tensor:
+    given = sizes if size is None else (size,)
+    shape = torch.Size(given[0] if len(given) == 1 and isinstance(given[0], Sequence) else given)
     return _uniform(source, torch.empty(shape, **options))
 
 
-def _rand_like(source: Source, function: Any, input: Tensor, **options: Any) -> Tensor:
+def _rand_like(source: Source, function: Any, input: Tensor, generator: Any = None, **options: Any) -> Tensor:
     return _uniform(source, torch.empty_like(input, **options))
 
 

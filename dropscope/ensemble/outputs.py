@@ -73,8 +73,13 @@ class Reader:
             values = _averageable(self.transform(values))
         return values
 
-    def probabilities(self, values: Tensor) -> Tensor | None:
-        """Give the values, if they are probabilities, with the classes on the last axis; else None."""
+    def probabilities(self, values: Tensor, dtype: torch.dtype) -> Tensor | None:
+        """Give the values, if they are probabilities, with the classes on the last axis; else None.
+
+        Args:
+            values: outputs, transformed.
+            dtype: type in which the model gave them, which tells how far they are rounded.
+        """
         if getattr(self.transform, "link", self.transform) == "sigmoid":  # a fitted temperature has a link
             return torch.stack([1 - values, values], -1)
         if values.dim() < 2 or values.numel() == 0:
@@ -83,7 +88,7 @@ class Reader:
         if values.shape[self.class_axis] < 2:
             return None
         off = (values.sum(self.class_axis) - 1).abs().max()
-        if values.min() < 0 or off > ROUNDING[values.dtype]:
+        if values.min() < 0 or off > max(ROUNDING[dtype], ROUNDING[values.dtype]):
             return None
         return values.movedim(self.class_axis, -1)
 

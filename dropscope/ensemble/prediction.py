@@ -30,7 +30,7 @@ class Prediction(Result):
         n_samples: number of passes T; of masks where all were enumerated; 0 where none was drawn.
         method: "sampled"; "exact-linear" where dropout stands only before a final linear layer, or "enumerated" over
             all masks, which have no Monte-Carlo error.
-        errors: standard errors of "mean", "variance" and, where there is one, "noise".
+        errors: standard errors of "mean", "variance" and, where there is one, of "noise" and of "total".
         samples: the outputs of every pass, (T, rows, ...), if they were kept.
         noise: mean over the passes of the variance that the model itself predicts; None if it predicts none.
         classes: what `entropy` and its kin are computed from; None if the outputs are no probabilities.
@@ -129,7 +129,8 @@ class Prediction(Result):
             q: which quantile.
 
         Returns:
-            A tensor shaped as what is named; zeros where nothing was sampled.
+            A tensor shaped as what is named; zeros where nothing was sampled, nan where the passes cannot tell: of the
+            smallest and the largest output, and of what two passes disagree on.
 
         Raises:
             ValueError: the name is unknown, or what it names is not there.
@@ -143,9 +144,8 @@ class Prediction(Result):
             return self._quantile_error(q)
         if name == "std":
             return (self.errors["variance"] / (2 * self.std)).nan_to_num(0.0)
-        if name in ("noise", "total") and self.aleatoric is not None:
-            noise = self.errors["noise"]
-            return noise if name == "noise" else (noise**2 + self.errors["variance"] ** 2).sqrt()
+        if name in ("noise", "total") and self.aleatoric is not None and name not in self.errors:
+            raise ValueError(f"`{name}` needs a mean and a variance of one shape.")
         return self.errors[name]
 
     def diversity(self) -> Tensor:
@@ -199,7 +199,7 @@ class Prediction(Result):
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, ready for JSON; of probabilities `entropy` and its kin too."""
+        """Plain lists, numbers and None, ready for JSON; of probabilities `entropy` and its kin too."""
         measures = {name: self._measured(name).tolist() for name in MEASURES} if self.classes is not None else {}
         return super().to_dict() | measures
 
@@ -222,6 +222,8 @@ class Prediction(Result):
 
     def _quantile_error(self, q: float) -> Tensor:
         """Half the distance between the quantiles one standard error of the rank below and above."""
+        if q in (0, 1):
+            return torch.full_like(self.quantile(q), torch.nan)  # no rank lies beyond
         step = (q * (1 - q) / self.n_samples) ** 0.5
         return (self.quantile(min(1.0, q + step)) - self.quantile(max(0.0, q - step))) / 2
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from dropscope.ensemble.forwards import replaced
+from dropscope.ensemble.inputs import tensors_in
 from dropscope.ensemble.source import Layout, Source, layout_of
 from dropscope.ensemble.tracing import Key, Trace
 
@@ -26,12 +27,14 @@ class Step:
         rewritten: whether something later writes into its output.
         layouts: where the rows lie in each tensor of the output; None: the tensor belongs to the batch as a whole.
         folds: whether that is known of all of them.
+        axes: how many each of them has.
     """
 
     chained: bool
     rewritten: bool
     layouts: tuple[Layout | None, ...]
     folds: bool
+    axes: tuple[int, ...]
 
 
 class Prefix:
@@ -53,7 +56,7 @@ class Prefix:
         """Keep what the steps give in the block, which runs one pass.
 
         A model may take another way for this batch than for the rows that were tried out: where a step is not called,
-        or not before the first draw, nothing is reused.
+        or not before the first draw, or squeezes the axis of a single row away, nothing is reused.
         """
         self.calls: dict[nn.Module, int] = {}
         early: set[Key] = set()
@@ -83,6 +86,8 @@ class Prefix:
         key = self._key(module)
         step = self.steps.get(key)
         if step is None or source.drawn:
+            return
+        if not step.chained and step.axes != tuple(tensor.dim() for tensor in tensors_in(output)):
             return
         early.add(key)
         if not step.chained:
@@ -117,7 +122,8 @@ def steps_of(fewer: Trace, more: Trace, n_fewer: int, n_more: int) -> dict[Key, 
         pairs = list(zip(one.shapes, other.shapes, strict=False))
         layouts = tuple(layout_of(*pair, n_fewer, n_more) for pair in pairs)
         known = all(layout or a == b for layout, (a, b) in zip(layouts, pairs, strict=True))
-        steps[key] = Step(other.chained, other.rewritten, layouts, known and len(one.shapes) == len(other.shapes))
+        folds, axes = known and len(one.shapes) == len(other.shapes), tuple(map(len, other.shapes))
+        steps[key] = Step(other.chained, other.rewritten, layouts, folds, axes)
     return steps
 
 

@@ -12,7 +12,7 @@ from dropscope.ensemble.prefix import Prefix, Step, steps_of
 from dropscope.ensemble.source import Source, layout_of
 from dropscope.ensemble.subject import Subject
 from dropscope.ensemble.switching import no_dropout
-from dropscope.ensemble.tracing import Key, Trace, same_values, traced
+from dropscope.ensemble.tracing import Key, State, Trace, traced
 from dropscope.errors import UnsupportedModule
 from dropscope.sites.modes import modes
 from dropscope.sites.randomness import restored
@@ -34,6 +34,7 @@ class Plan:
         foreign: whether the model draws random numbers that no pass knows of.
         writes: whether the model writes into its inputs.
         last: dropout and linear layer, where these alone stand between the last features and the output.
+        n_axes: of the output for several rows.
         bytes_per_row: held by the largest call.
         on_cpu: whether the output is computed on the CPU.
         notes: what could not be done, and why.
@@ -44,9 +45,15 @@ class Plan:
     foreign: bool = False
     writes: bool = False
     last: Last | None = None
+    n_axes: int = 0
     bytes_per_row: int = 1
     on_cpu: bool = False
     notes: list[str] = field(default_factory=list)
+
+    def by_rows(self, values: Tensor, n_rows: int) -> Tensor:
+        """Put the axis of the rows back where the model squeezed it away, as it can only where it got a single row."""
+        squeezed = self.folds and n_rows == 1 and values.dim() == self.n_axes - 1
+        return values.unsqueeze(0) if squeezed else values
 
 
 @dataclass(eq=False)
@@ -99,6 +106,7 @@ def probed(subject: Subject, call: Call, *, exact: bool = False) -> Plan:
         plan.foreign, plan.writes, plan.on_cpu = watch.moved, more.writes, more.output.is_cpu
         if more.draws == 0 and not plan.foreign:
             raise no_dropout(subject.model, "none that drew a mask when it ran")
+        plan.n_axes = more.output.dim()
         plan.bytes_per_row = max(1, more.trace.bytes // more.call.n_rows)
         if plan.foreign:
             plan.notes.append("random numbers are drawn that belong to no site: passes are run one by one, in full")
@@ -180,15 +188,19 @@ def _last(subject: Subject, run: Run) -> Last | None:
         or run.noise is not None
         or dropped is None
         or last is None
-        or not same_values(last[2], run.output)
+        or not last[2].same(State(run.output))
     ):
         return None
     (site, features, kept), (linear, inputs, _) = dropped, last
+    if any(module._forward_hooks or module._forward_pre_hooks for module in (site, linear)):
+        return None  # they may change what the layer gets or gives; the trace has taken its own away again
+    if not subject.source.patched.isdisjoint((site, linear)):
+        return None
     found = Last(site, linear) if site is not linear else Last(None, linear)
-    if site is not linear and not (same_values(inputs, kept) and type(linear).forward is nn.Linear.forward):
+    if site is not linear and not (inputs.same(kept) and type(linear).forward is nn.Linear.forward):
         return None
     try:
-        fits = found.moments(features).mean.numel() == run.output.numel()
+        fits = found.moments(features.value).mean.numel() == run.output.numel()
     except (UnsupportedModule, ValueError, TypeError):  # a law without closed form
         return None
     return found if fits else None
@@ -198,7 +210,8 @@ def _try_out(subject: Subject, more: Run, plan: Plan) -> None:
     """Reuse the steps and run two passes together; what does not give the same as each of them alone is given up."""
     alone: list[Read] = [(more.values, more.noise)]
     if plan.folds:  # of the second pass rows that the first run had not: the largest of all cannot be in both
-        alone.append(subject.reader.read(subject.run(more.call.changed(lambda tensor: tensor[:2].clone(), 2), [1])))
+        two = more.call.changed(lambda tensor: tensor[:2], 2).copied()
+        alone.append(subject.reader.read(subject.run(two, [1])))
     for steps, folds in ((plan.steps, plan.folds), ({}, plan.folds), (plan.steps, False), ({}, False)):
         if not (steps or folds) or _gives(subject, more, steps, alone[: 1 + folds]):
             break

@@ -65,11 +65,13 @@ class Passed:
         values: outputs, (passes, rows, ...).
         noise: variances of the noise, of the same shape; None if there are none.
         passes: their numbers.
+        dtype: type in which the model gave the outputs.
     """
 
     values: Tensor
     noise: Tensor | None
     passes: Sequence[int]
+    dtype: torch.dtype
 
 
 def passes_over(subject: Subject, plan: Plan, fold: Fold, call: Call, first_row: int, count: int) -> Iterator[Passed]:
@@ -83,7 +85,7 @@ def passes_over(subject: Subject, plan: Plan, fold: Fold, call: Call, first_row:
     if prefix.steps:
         with prefix.recording(subject.source):
             raw = _run(subject, plan, call, [0], first_row)
-        yield _read(subject, raw, [0])
+        yield _read(subject, plan, raw, [0], call.n_rows)
         done = 1
 
     folded: dict[int, Call] = {}
@@ -94,7 +96,8 @@ def passes_over(subject: Subject, plan: Plan, fold: Fold, call: Call, first_row:
             if len(passes) not in folded:
                 folded = {len(passes): call.repeated(len(passes))}
             with prefix.replaying(len(passes)):
-                passed = _read(subject, _run(subject, plan, folded[len(passes)], passes, first_row), passes)
+                raw = _run(subject, plan, folded[len(passes)], passes, first_row)
+                passed = _read(subject, plan, raw, passes, len(passes) * call.n_rows)
         except (MemoryError, RuntimeError) as error:
             if not (out_of_memory(error) and fold.halve()):
                 raise
@@ -116,10 +119,13 @@ def _run(subject: Subject, plan: Plan, call: Call, passes: Sequence[int], first_
     return subject.run(call.copied() if plan.writes else call, passes, first_row, seeded=plan.foreign)
 
 
-def _read(subject: Subject, raw: Any, passes: Sequence[int]) -> Passed:
+def _read(subject: Subject, plan: Plan, raw: Any, passes: Sequence[int], n_rows: int) -> Passed:
     """Read the outputs, and give every pass an axis of its own."""
-    values, noise = subject.reader.read(raw)
-    return Passed(_by_passes(values, passes), None if noise is None else _by_passes(noise, passes), passes)
+    output, noise = subject.reader.picked(raw)
+    values = subject.reader.transformed(plan.by_rows(output, n_rows))
+    if noise is not None:
+        noise = _by_passes(plan.by_rows(noise, n_rows), passes)
+    return Passed(_by_passes(values, passes), noise, passes, output.dtype)
 
 
 def _by_passes(values: Tensor, passes: Sequence[int]) -> Tensor:

@@ -29,6 +29,7 @@ class Source:
     def __init__(self, model: nn.Module, seed: int, *, shared: bool) -> None:
         self.model, self.seed, self.shared = model, seed, shared
         self.for_batches: dict[nn.Module, None] = {}  # modules whose draws belong to no row
+        self.patched: set[nn.Module] = set()  # modules whose `forward` is not that of their class, apart from ours
         self.unplaced = False  # whether a tensor was dropped in which the rows were not found
         self.layouts: list[Layout | None] = []  # where the rows lie, for each of torch's draws, as far as known
         self.shapes: list[torch.Size] = []  # of what torch's draws of this pass were made for

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["ClassMeans", "Moments", "class_means", "wide"]
+__all__ = ["ClassMeans", "MixedMoment", "Moments", "class_means", "wide"]
 
 GROUPS = 10  # of passes: left out one at a time, they tell how far a number that is no mean may be off
 
@@ -88,6 +88,43 @@ class Moments:
         self.powers = (a2 + b2 + square * (a * b / n), a3 + b3 + third, a4 + b4 + fourth)
         self.mean = self.mean + step * (b / n)
         self.weight = n
+
+
+class MixedMoment:
+    """The sum over the passes so far of the deviation of the noise times the squared deviation of the value.
+
+    Merged as `Moments` are.
+    """
+
+    def __init__(self) -> None:
+        self.weight = 0.0
+        self.means: tuple[Tensor | float, Tensor | float] = (0.0, 0.0)
+        self.sums: tuple[Tensor | float, ...] = (0.0, 0.0, 0.0)  # of squares, products, and products with squares
+
+    def add(self, values: Tensor, noise: Tensor) -> None:
+        """Add passes.
+
+        Args:
+            values: outputs of shape (passes, ...).
+            noise: variances of their noise, which broadcast with them.
+        """
+        values, noise = values.to(wide(values)), noise.to(wide(noise))
+        a, b = self.weight, float(len(values))
+        n, (mean, noise_mean) = a + b, (values.mean(0), noise.mean(0))
+        off, noise_off = values - mean, noise - noise_mean
+        b2, b11, b12 = (terms.sum(0) for terms in (off * off, off * noise_off, off * off * noise_off))
+
+        (a2, a11, a12), step, noise_step = self.sums, mean - self.means[0], noise_mean - self.means[1]
+        mixed = step * (a * b11 - b * a11) * (2 / n) + noise_step * (a * b2 - b * a2) * (1 / n)
+        mixed = mixed + step * step * noise_step * (a * b * (a - b) / n**2)
+        part = a * b / n
+        self.sums = a2 + b2 + step * step * part, a11 + b11 + step * noise_step * part, a12 + b12 + mixed
+        self.means = self.means[0] + step * (b / n), self.means[1] + noise_step * (b / n)
+        self.weight = n
+
+    def covariance(self) -> Tensor:
+        """Give the covariance of the mean noise with the variance of the values: `mean (n_t - n̄)(y_t - ȳ)² / T`."""
+        return torch.as_tensor(self.sums[2]) / self.weight**2
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,9 +11,29 @@ from dropscope import layers
 from dropscope.ensemble.inputs import tensors_in, version
 from dropscope.ensemble.source import Source
 
-__all__ = ["Key", "Trace", "same_values", "traced"]
+__all__ = ["Key", "State", "Trace", "traced"]
 
 Key = tuple[nn.Module, int]  # a module, and which of its calls within a pass
+
+
+class State:
+    """What a call got or gave, as it was then: a tensor that is written into stays the tensor that it is.
+
+    Args:
+        value: what it got or gave.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.version = version(value) if isinstance(value, Tensor) else 0
+
+    def same(self, other: "State") -> bool:
+        """Say whether these are one tensor, or views of all of it in its order, with nothing written in between."""
+        one, two = self.value, other.value
+        if not (isinstance(one, Tensor) and isinstance(two, Tensor) and self.version == other.version):
+            return False
+        whole = one.numel() == two.numel() and one.is_contiguous() and two.is_contiguous()
+        return one is two or (whole and one.data_ptr() == two.data_ptr() and one.dtype == two.dtype)
 
 
 @dataclass(eq=False)
@@ -53,8 +73,8 @@ class Trace:
         self.source, self.droppers = source, droppers
         self.kept: dict[Key, Ended] = {}  # of calls inside one another the outermost
         self.bytes = 0  # that the largest call reads and writes
-        self.dropped: tuple[nn.Module, Any, Any] | None = None  # the last module that dropped, what it got and gave
-        self.last: tuple[nn.Module, Any, Any] | None = None  # the last linear layer, what it got and gave
+        self.dropped: tuple[nn.Module, State, State] | None = None  # the last module that dropped, what it got and gave
+        self.last: tuple[nn.Module, State, State] | None = None  # the last linear layer, what it got and gave
         self._running: list[tuple[nn.Module, int]] = []  # modules, and how many calls had ended when they began
         self._calls: dict[nn.Module, int] = {}
 
@@ -69,9 +89,9 @@ class Trace:
         self._calls[module] = key[1] + 1
         self.bytes = max(self.bytes, sum(tensor.nbytes for tensor in (*tensors_in(output), *tensors_in(inputs))))
         if module in self.droppers and inputs:
-            self.dropped = module, inputs[0], output
+            self.dropped = module, State(inputs[0]), State(output)
         if isinstance(module, nn.Linear | layers.DropConnect) and inputs:
-            self.last = module, inputs[0], output
+            self.last = module, State(inputs[0]), State(output)
         if self._running and not self.source.drawn:
             self._keep(key, before, output)
 
@@ -97,11 +117,3 @@ def traced(model: nn.Module, source: Source, droppers: Collection[nn.Module]) ->
     finally:
         for handle in handles:
             handle.remove()
-
-
-def same_values(one: Any, other: Any) -> bool:
-    """Say whether two tensors are one and the same, or views of all of it in its order."""
-    if not (isinstance(one, Tensor) and isinstance(other, Tensor)):
-        return False
-    whole = one.numel() == other.numel() and one.is_contiguous() and other.is_contiguous()
-    return one is other or (whole and one.data_ptr() == other.data_ptr() and one.dtype == other.dtype)

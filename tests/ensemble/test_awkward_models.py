@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from alone import one_by_one, sampled
+from alone import one_by_one, sampled, seeded
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 from torch.utils.data import DataLoader
@@ -111,6 +111,27 @@ class TestOutputs:
         assert whole.mean.shape == ()
         assert ensemble.predict(model, DataLoader(FLAT, batch_size=3), 5).mean.shape == (2,)
         assert ensemble.predict(mlp(nn.Dropout(0.5), nn.Tanh()), FLAT, 5, transform=torch.mean).mean.shape == ()
+
+    @pytest.mark.parametrize("place", [1, 4])
+    @pytest.mark.parametrize("exact", [False, True])
+    def test_keep_the_axis_of_a_single_row_that_a_model_squeezes(self, place, exact):
+        class Squeeze(nn.Module):
+            def forward(self, x):
+                return x.squeeze()
+
+        torch.manual_seed(9)
+        model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 3))
+        model.insert(place, Squeeze())
+        options = {"exact": exact, "transform": None if exact else "softmax", "class_axis": 1}
+        found = [
+            ensemble.predict(model, x, 20, generator=seeded(), batch_size=size, **options)
+            for x, size in ((FLAT, None), (FLAT, 2), (FLAT[:1], None))
+        ]
+        whole, cut, alone = found
+        torch.testing.assert_close(cut.variance, whole.variance)
+        torch.testing.assert_close(alone.mean, whole.mean[:1])
+        if not exact:
+            torch.testing.assert_close(cut.entropy(), whole.entropy())
 
     def test_of_a_transform_that_compares_become_shares(self):
         found = sampled(mlp(nn.Dropout(0.5), nn.Tanh()), FLAT, 100, transform=lambda y: y > 0)

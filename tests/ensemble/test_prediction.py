@@ -5,13 +5,15 @@ import math
 
 import pytest
 import torch
+from sigmas import sigmas
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 from zoo import FLAT, mlp
 
 from dropscope import ensemble
+from dropscope.ensemble.calibration import VarianceScale
 from dropscope.ensemble.information import MEASURES
-from dropscope.ensemble.streaming import Moments
+from dropscope.ensemble.streaming import MixedMoment, Moments
 
 
 def classifier():
@@ -34,6 +36,17 @@ def test_moments_do_not_depend_on_the_chunks(cut):
     torch.testing.assert_close(moments.variance(), values.var(0))
     for power, found in zip((2, 3, 4), moments.powers, strict=True):
         torch.testing.assert_close(found, (deviations**power).sum(0), rtol=1e-9, atol=1e-6)
+
+
+@pytest.mark.parametrize("cut", [[200], [1] * 200, [3, 100, 1, 96]])
+def test_mixed_moments_do_not_depend_on_the_chunks(cut):
+    values, noise = torch.randn(2, 200, 6, dtype=torch.float64).exp()
+    noise += values**2
+    mixed = MixedMoment()
+    for chunks in zip(values.split(cut), noise.split(cut), strict=True):
+        mixed.add(*chunks)
+    expected = ((noise - noise.mean(0)) * (values - values.mean(0)) ** 2).mean(0) / 200
+    torch.testing.assert_close(mixed.covariance(), expected)
 
 
 def test_weighted_moments_are_those_of_repeated_values():
@@ -94,6 +107,11 @@ class TestNumbers:
             predicted(model=nn.Sequential(classifier(), nn.Sigmoid())).entropy()
         assert predicted(model=nn.Sequential(classifier(), nn.Softmax(-1))).entropy().shape == (5,)
 
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    def test_of_probabilities_in_half_types_are_there(self, dtype):
+        model = nn.Sequential(nn.Linear(4, 16), nn.Dropout(0.5), nn.Linear(16, 50), nn.Softmax(-1)).to(dtype)
+        assert predicted(model=model, x=FLAT.to(dtype)).entropy().shape == (5,)
+
     def test_may_have_their_classes_on_another_axis(self):
         model = nn.Sequential(nn.Unflatten(1, (4, 1)), nn.Conv1d(4, 3, 1), nn.Dropout(0.5), nn.Softmax(1))
         found = predicted(model=model, class_axis=1)
@@ -122,6 +140,13 @@ class TestStandardErrors:
         claimed = torch.stack([one.standard_error(name) for one in found])
         ratio = (claimed.square().mean(0).sum() / values.var(0).sum()).sqrt().item()
         assert 0.75 < ratio < 1.35  # the scatter itself is known to 1 / √(2 · 119) of each of few outputs: 6 %
+
+    def test_of_what_the_passes_cannot_tell_are_nan(self):
+        two, many = predicted(2, transform="softmax"), predicted()
+        assert two.standard_error("mutual_information").isnan().all()
+        assert two.standard_error("expected_entropy").isfinite().all()
+        for q in (0, 1):
+            assert many.standard_error("quantile", q).isnan().all()
 
     def test_of_unknown_numbers_suggest_the_nearest(self):
         with pytest.raises(ValueError, match="did you mean `variance`"):
@@ -170,8 +195,26 @@ class TestVarianceHead:
         torch.testing.assert_close(split.epistemic, mean.var(0))
         torch.testing.assert_close(split.total, variance.mean(0) + mean.var(0))
         torch.testing.assert_close(split.standard_error("noise"), variance.std(0) / 200**0.5)
-        parts = (split.standard_error(name).square() for name in ("noise", "variance"))
-        torch.testing.assert_close(split.standard_error("total"), sum(parts).sqrt())
+        parts = sum(split.standard_error(name).square() for name in ("noise", "variance"))
+        together = ((variance - variance.mean(0)) * (mean - mean.mean(0)).square()).mean(0) / 200
+        torch.testing.assert_close(split.standard_error("total"), (parts + 2 * together).sqrt())
+
+    @pytest.mark.parametrize("share", [-0.5, 1])
+    def test_the_error_of_the_total_is_its_scatter_where_both_parts_move_together(self, share, generator):
+        class Both(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.drop = nn.Dropout(0.5)
+
+            def forward(self, x):
+                y = self.drop(x).sum(1)
+                return y, 200 + share * y**2
+
+        x = torch.tensor([1.0, -1.0] * 8).expand(2000, 16)  # rows that are alike, each with masks of its own
+        found = ensemble.predict(Both(), x, 400, output=lambda both: both, generator=generator)
+        squares = (found.total - found.total.mean()) ** 2
+        claimed = found.standard_error("total") ** 2
+        assert sigmas(squares / squares.mean() - claimed / squares.mean(), 0) < 5
 
     def test_is_needed_for_the_aleatoric_part(self):
         for name in ("aleatoric", "total"):
@@ -215,3 +258,11 @@ def test_describes_itself_and_goes_to_json():
     plain = json.loads(json.dumps(found.to_dict()))
     assert plain["n_samples"] == 50
     assert len(plain["mutual_information"]) == 5
+
+
+def test_what_is_not_finite_is_none_in_json():
+    found = ensemble.Prediction(torch.tensor([1.0, math.nan]), torch.ones(2), 2, "sampled", rates=(math.inf, 0.5))
+    plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert (plain["mean"], plain["variance"], plain["rates"]) == ([1.0, None], [1.0, 1.0], [None, 0.5])
+    scale = VarianceScale(scale=math.nan, noise=0.5, nll=-math.inf, nll_before=1.5, n_rows=10)
+    assert scale.to_dict() == {"scale": None, "noise": 0.5, "nll": None, "nll_before": 1.5, "n_rows": 10}

@@ -5,9 +5,9 @@ import torch
 from alone import one_by_one, sampled
 from torch import nn
 from torch.nn import functional as F
-from zoo import FLAT, IMAGE, Residual, mlp, rows
+from zoo import FLAT, IMAGE, mlp, rows
 
-from dropscope import ensemble, layers
+from dropscope import ensemble
 
 
 class Counted(nn.Module):
@@ -189,44 +189,6 @@ class TestPassesTogether:
             found = sampled(Writing(), x, 200, batch_size=5, memory=memory)
             assert torch.equal(x, FLAT)
             assert ((found.samples == 0) | (found.samples - expected).abs().lt(1e-5)).all()
-
-
-class TestTheLastLayer:
-    @pytest.mark.parametrize(
-        "model",
-        [
-            nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 2)),
-            nn.Sequential(nn.Linear(4, 8), nn.GELU(), layers.GaussianDropout(0.3), nn.Linear(8, 2)),
-            nn.Sequential(nn.Linear(4, 8), nn.Tanh(), layers.DropConnect(nn.Linear(8, 2), 0.3)),
-            nn.Sequential(nn.Unflatten(1, (2, 2)), nn.Dropout1d(0.3), nn.Flatten(), nn.Linear(4, 2), nn.Flatten(1)),
-            nn.Sequential(nn.Linear(4, 8), nn.AlphaDropout(0.2), nn.Linear(8, 1), nn.Flatten(0)),
-        ],
-    )
-    def test_is_exact_and_agrees_with_sampling(self, model):
-        closed, drawn = ensemble.predict(model, FLAT), ensemble.predict(model, FLAT, 3000, exact=False)
-        assert (closed.method, closed.n_samples, drawn.method) == ("exact-linear", 0, "sampled")
-        assert closed.mean.shape == drawn.mean.shape
-        assert ((closed.mean - drawn.mean).abs() / drawn.errors["mean"]).max() < 6
-        assert ((closed.variance - drawn.variance).abs() / drawn.errors["variance"]).max() < 7
-        assert closed.standard_error("std").max() == 0
-
-    @pytest.mark.parametrize(
-        "model",
-        [
-            mlp(nn.Dropout(0.3), nn.ReLU()),
-            nn.Sequential(nn.Dropout(0.1), nn.Linear(4, 8), nn.Dropout(0.3), nn.Linear(8, 2)),
-            nn.Sequential(nn.Dropout(0.3), nn.Linear(4, 2), nn.Softmax(-1)),
-            nn.Sequential(Residual(nn.Dropout(0.3)), nn.Linear(4, 2)),
-        ],
-    )
-    def test_is_not_where_something_else_stands_between(self, model):
-        assert ensemble.predict(model, FLAT, 5).method == "sampled"
-
-    def test_is_not_used_where_passes_are_wanted(self):
-        model = nn.Sequential(nn.Dropout(0.3), nn.Linear(4, 2))
-        assert ensemble.predict(model, FLAT, 5, keep_samples=True).method == "sampled"
-        assert ensemble.predict(model, FLAT, 5, transform="softmax").method == "sampled"
-        assert ensemble.predict(model, FLAT, 5, exact=False).method == "sampled"
 
 
 def test_ten_thousand_passes_hold_no_more_than_ten():

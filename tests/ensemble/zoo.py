@@ -105,7 +105,10 @@ class Path(nn.Module):
         if not self.training:
             return x
         shape = (len(x),) + (1,) * (x.dim() - 1)
-        if self.way == "bernoulli_":
+        if self.way == "generator":
+            drawn = torch.rand(size=shape, generator=torch.default_generator)
+            mask = torch.floor(drawn + 1 - self.drop_prob)
+        elif self.way == "bernoulli_":
             mask = x.new_empty(shape).bernoulli_(1 - self.drop_prob)
         else:
             mask = torch.floor(torch.rand(shape, dtype=x.dtype, device=x.device) + 1 - self.drop_prob)
@@ -168,6 +171,7 @@ BY_ROWS = {
     "RNN": lambda: (Recurrent(nn.RNN, nonlinearity="relu"), SEQUENCE),
     "drop path as in timm": lambda: (mlp(Residual(DropPath())), FLAT),
     "drop path as in transformers": lambda: (mlp(Residual(DropPath("rand")), nn.Linear(8, 8)), FLAT),
+    "drop path with a generator": lambda: (mlp(Residual(DropPath("generator")), nn.Linear(8, 8)), FLAT),
     "layers.Dropout": lambda: (mlp(layers.Dropout(0.3), nn.Linear(8, 8), nn.ReLU()), FLAT),
     "layers.Dropout2d": lambda: (convolutional(nn.Sequential(layers.Dropout2d(0.4), nn.Tanh())), IMAGE),
     "layers.DropBlock2d": lambda: (convolutional(layers.DropBlock2d(0.3, 2)), IMAGE),

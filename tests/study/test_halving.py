@@ -58,16 +58,24 @@ class TestBeaten:
 
     def test_rungs_compare_the_best_so_far_and_forget_who_left(self):
         listed = trials([(0.0, 0.0), (0.0, 0.1), (0.0, 0.9)], (1e-3,), seeds=2)
-        race = Race(listed, epochs=32)
-        curves = [[1.0, 5.0], [1.01, 5.0], [7.0, 5.0], [2.0, 5.0], [2.005, 5.0], [8.0, 6.0]]
+        race = Race(listed, epochs=16)
+        curves = [[1.0, 5.0], [1.01, 5.0], [5.0, 5.0], [2.0, 5.0], [2.005, 5.0], [6.0, 6.0]]
         assert race(1, curves) == set()
         assert race(2, curves) == {2, 5}
         assert race(4, curves) == set()
 
+    @pytest.mark.parametrize(("before", "leaves"), [(3.0, True), (4.9, True), (5.1, False), (9.0, False)])
+    def test_what_was_caught_up_may_be_caught_up_in_every_doubling_to_come(self, before, leaves):
+        """2 behind at a quarter of the epochs: 1 and more caught up in the last doubling is enough for two to come."""
+        listed = trials([(0.0, 0.0), (0.0, 0.1), (0.0, 0.9)], (1e-3,), seeds=2)
+        flat = [[level] * 4 for level in (1.0, 1.0, 1.0, 1.001)]
+        curves = [*flat[:2], [before - 1, before - 1, 3.0, 3.0], *flat[2:], [before - 1, before - 1, 3.0, 3.0]]
+        assert Race(listed, epochs=16)(4, curves) == ({2, 5} if leaves else set())
+
     def test_a_diverged_network_takes_its_arm_out_of_the_race_and_no_other(self):
         listed = trials([(0.0, 0.0), (0.0, 0.1), (0.0, 0.9)], (1e-3,), seeds=2)
-        curves = [[1.0], [1.01], [float("nan")], [2.0], [2.01], [9.0]]
-        assert Race(listed, epochs=8)(1, curves) == set()
+        curves = [[1.0] * 2, [1.01] * 2, [float("nan")], [2.0] * 2, [2.01] * 2, [9.0] * 2]
+        assert Race(listed, epochs=8)(2, curves) == set()
 
 
 class TestStudies:
