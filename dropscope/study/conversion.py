@@ -8,7 +8,7 @@ import numpy as np
 
 from dropscope.errors import BadTable, need
 
-__all__ = ["from_array", "from_pandas"]
+__all__ = ["from_array", "from_pandas", "level_name"]
 
 
 def from_pandas(table: Any) -> Any:
@@ -53,17 +53,29 @@ def from_array(array: np.ndarray) -> Any:
     return polars.DataFrame([_of_objects(f"x{j}", array[:, j].tolist()) for j in range(array.shape[1])])
 
 
+def level_name(value: Any) -> str:
+    """Name a level; whole numbers alike, for a column of them is one of floats wherever a value is missing.
+
+    Args:
+        value: a value of a category, not a missing one.
+
+    Returns:
+        The name.
+
+    Example:
+        >>> level_name(3), level_name(3.0), level_name(3.5)
+        ('3', '3', '3.5')
+    """
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 def _series(name: str, column: Any) -> Any:
     missing = column.isna().to_numpy(dtype=bool)
     if hasattr(column, "cat") and column.cat.categories.dtype.kind in "biuf":
-        column = column.astype(object).map(_level)
+        column = column.astype(object).map(level_name)
     elif column.dtype.kind in "iuf" or (column.dtype.kind == "b" and not missing.any()):
         return need("polars", "study").Series(name, column.to_numpy())
     return _of_objects(name, column.astype(object).where(~missing, None).tolist())
-
-
-def _level(value: Any) -> str:
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _of_objects(name: str, values: Iterable[Any]) -> Any:

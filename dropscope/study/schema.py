@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dropscope.errors import BadTable, closest, need
+from dropscope.study.conversion import level_name
 from dropscope.study.options import Options
 from dropscope.study.roles import sort_columns
 from dropscope.study.target_roles import understand_target
@@ -213,11 +214,4 @@ def _numbers(column: Any) -> np.ndarray:
 
 
 def _as_text(column: Any) -> list[str]:
-    return [_level(value) for value in column.to_list()]
-
-
-def _level(value: Any) -> str:
-    """Name a level; whole numbers alike, for a column of them is one of floats wherever a value is missing."""
-    if value is None or value != value:
-        return MISSING
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return [MISSING if value is None or value != value else level_name(value) for value in column.to_list()]
