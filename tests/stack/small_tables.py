@@ -6,9 +6,13 @@ from dropscope.stack import Shape
 
 
 def shape(outputs=1, width=16, depth=2, columns=(0, 1, 2, 3, 4), task=None, **options):
-    """A shape whose task follows from its outputs, unless it is given; quantile is the regression of one."""
+    """A shape whose task follows from its outputs, unless it is given; quantile is the regression of one.
+
+    At a quantile of .9 the slopes of two rows below and eighteen above cancel exactly; what rounding leaves of them is
+    divided by Adam's epsilon and fed back by its weight decay. At .87 no batch of less than 100 rows cancels.
+    """
     if task == "quantile":
-        task, options = "regression", {"quantile": 0.9, **options}
+        task, options = "regression", {"quantile": 0.87, **options}
     return Shape(
         columns, outputs, width, depth, task or ("regression" if outputs == 1 else "classification"), **options
     )
