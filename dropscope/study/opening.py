@@ -1,10 +1,11 @@
 """Open the folder of a study: its result, or one sentence on why there is none and what to run."""
 
-import fcntl
 import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from dropscope.study.result import StudyResult
 
@@ -110,14 +111,14 @@ def _why_none(folder: Path) -> str:
 
 def _is_running(folder: Path) -> bool:
     """Whether a process holds the lock of the store."""
-    try:
-        with (folder / "lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
+    path = folder / "lock"
+    if not path.exists():
         return False
-    return False
+    try:
+        with FileLock(path, blocking=False):
+            return False
+    except OSError as error:
+        return isinstance(error, Timeout)
 
 
 def _of_another_version(path: Path) -> str:

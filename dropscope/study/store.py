@@ -1,10 +1,11 @@
 """The append-only store: one JSON line a finished trial, so that a killed study goes on where it was."""
 
-import fcntl
 import json
 import os
 from pathlib import Path
 from typing import Any, Self
+
+from filelock import FileLock, Timeout
 
 from dropscope.errors import StoreConflict
 
@@ -36,20 +37,18 @@ class Store:
         self.lr: float | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (folder / "lock").open("w")
-        except OSError as error:
-            raise ValueError(f"`out` must be a folder that can be written, got {folder}: {error.strerror}.") from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
+            self._lock = FileLock(folder / "lock", blocking=False)
+            self._lock.acquire()
+        except Timeout as error:
             raise StoreConflict(
                 f"another study is running in {folder}: wait for it, or choose another `--out`."
             ) from error
+        except OSError as error:
+            raise ValueError(f"`out` must be a folder that can be written, got {folder}: {error.strerror}.") from error
         try:
             self._open(json.loads(json.dumps(config)), fresh)
         except BaseException:
-            self._lock.close()
+            self._lock.release()
             raise
 
     def __enter__(self) -> Self:
@@ -57,7 +56,7 @@ class Store:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
-        self._lock.close()
+        self._lock.release()
 
     def plan(self, epochs: int) -> None:
         """Keep the number of epochs, so that a resumed study trains as long as it was planned to.

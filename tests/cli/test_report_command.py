@@ -1,6 +1,5 @@
 """`dropscope report`: the same page again from the folder alone, and one line on why there is none."""
 
-import fcntl
 import json
 import shutil
 import subprocess
@@ -8,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from dropscope import cli
 
@@ -90,8 +90,7 @@ def test_a_study_that_did_not_end_says_what_to_run(capsys, folder):
 
 def test_a_study_that_still_runs_asks_to_wait(capsys, folder):
     (folder / "result.json").unlink()
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(folder / "lock"):
         assert "is still running" in refused(capsys, folder)
 
 

@@ -108,6 +108,9 @@ class Path(nn.Module):
         if self.way == "generator":
             drawn = torch.rand(size=shape, generator=torch.default_generator)
             mask = torch.floor(drawn + 1 - self.drop_prob)
+        elif self.way == "rand_like":
+            drawn = torch.rand_like(x.new_empty(shape), generator=torch.default_generator)
+            mask = torch.floor(drawn + 1 - self.drop_prob)
         elif self.way == "bernoulli_":
             mask = x.new_empty(shape).bernoulli_(1 - self.drop_prob)
         else:
@@ -171,6 +174,7 @@ BY_ROWS = {
     "RNN": lambda: (Recurrent(nn.RNN, nonlinearity="relu"), SEQUENCE),
     "drop path as in timm": lambda: (mlp(Residual(DropPath())), FLAT),
     "drop path as in transformers": lambda: (mlp(Residual(DropPath("rand")), nn.Linear(8, 8)), FLAT),
+    "drop path by rand_like": lambda: (mlp(Residual(DropPath("rand_like")), nn.Linear(8, 8)), FLAT),
     "drop path with a generator": lambda: (mlp(Residual(DropPath("generator")), nn.Linear(8, 8)), FLAT),
     "layers.Dropout": lambda: (mlp(layers.Dropout(0.3), nn.Linear(8, 8), nn.ReLU()), FLAT),
     "layers.Dropout2d": lambda: (convolutional(nn.Sequential(layers.Dropout2d(0.4), nn.Tanh())), IMAGE),
