@@ -92,12 +92,12 @@ def _wrong(record: dict[str, Any]) -> dict[str, Any]:
     hindsight = [rates[i] for i in mean.argmin(0)]
     advised, lowest = (rates[record["choices"][name]] for name in ("advice", "lowest"))
     unit = 100 / np.mean(arms[0]["select"])
-    gain, bar = unit * advice["gain"], unit * advice["critical"] * advice["gain_se"]
-    if advice["kind"] == "void":
+    if advice["kind"] == "void" or advice["gain"] is None:
         why = advice["sentence"]
     elif advice["kind"] == "no dropout":
-        why = f"{lowest} gained {gain:.1f} %, and no rate could gain 1 %"
+        why = f"{lowest} gained {unit * advice['gain']:.1f} %, and no rate could gain 1 %"
     else:
+        gain, bar = unit * advice["gain"], unit * advice["critical"] * advice["gain_se"]
         why = f"held rows misled: {lowest} was lowest on selection rows, by {gain:.1f} % where {bar:.1f} % would pass"
     return {"table": record["table"], "regret": found["advice"], "kind": advice["kind"], "advised": advised,
             "lowest": lowest, "hindsight": hindsight, "why": why}  # fmt: skip
