@@ -1,5 +1,6 @@
 """What the regressor and the classifier share: rows are checked, cut and encoded, and one network learns from them."""
 
+import math
 import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -165,7 +166,7 @@ class DropoutEstimator(ABC, BaseEstimator):
         self.encoder_ = learn_encoder(rows.table)
 
     def _study(self, rows: Rows) -> tuple[float, float]:
-        """Let a study of these rows choose the rates, by its best guess where it cannot tell; if it is void, none."""
+        """Let a study of these rows choose the rates, by its best guess where it cannot tell or nothing was learned."""
         asked = dict(self.study_options or {})
         if "max_seconds" not in asked:
             asked.setdefault("epochs", self.max_iter)
@@ -177,9 +178,9 @@ class DropoutEstimator(ABC, BaseEstimator):
         self.study_ = study.run(rows.table, self._study_targets(rows.y), **options)
         advice = self.study_.advice
         if advice.kind == "void":
-            warnings.warn(" ".join(["no dropout is used:", *advice.sentences]), ConvergenceWarning, stacklevel=3)
-            return 0.0, 0.0
-        return advice.p_input, advice.p_hidden
+            warnings.warn(" ".join(advice.sentences), ConvergenceWarning, stacklevel=3)
+        diverged = math.isnan(advice.p_input)
+        return (0.0, 0.0) if diverged else (advice.p_input, advice.p_hidden)
 
     def _train(
         self, rows: Rows, fit: np.ndarray, stop: np.ndarray, start: stack.Fitted | None = None, **schedule: Any

@@ -26,8 +26,8 @@ class DropoutRegressor(RegressorMixin, DropoutEstimator):
 
     Args:
         p: probability of dropping a hidden unit; or a pair, of dropping an input column and a hidden unit; or "auto",
-            for what `study.run` advises on the training rows: its best guess where it cannot tell, none where the
-            advice is void.
+            for what `study.run` advises on the training rows: its best guess where it cannot tell; with a warning,
+            the rates that come closest where every network loses to the constant, and none where training diverged.
         width: units in each hidden layer.
         depth: hidden layers.
         activation: relu, gelu, tanh or silu.

@@ -20,7 +20,8 @@ def advise(result: StudyResult) -> Advice:
     The statistics are those of `decide`: whether dropout helps is decided on selection rows, and the rate by the arms'
     estimates; no test row enters. Arms that diverged are left out and named; those that left early, beaten, and those
     that were still improving when training ended are named too. While networks without dropout were still improving, no
-    gain is claimed over them. The advice is void if the best network loses to the constant prediction.
+    gain is claimed over them. The advice is void if the best network loses to the constant prediction; its rates are
+    then those that come closest, for who must use a network all the same.
 
     Args:
         result: a study with its trials, arms and references.
@@ -36,13 +37,18 @@ def advise(result: StudyResult) -> Advice:
         which = "with" if kept and kept[0].rates == (0, 0) else "without"
         sentence = f"The advice is void: training of the networks {which} dropout diverged."
         return _void(sentence, "Train with a lower learning rate (`--lr`).", excluded)
+    rates, estimates = tuple(arm.rates for arm in kept), np.array([arm.estimate for arm in kept])
+    losses = Losses(rates, _table(result, kept), estimates, _ratio(result), left)
     constant = float(np.mean([scores[result.metric] for scores in result.references[0]["select"]]))
     best = min(arm.select for arm in kept if not arm.left)
     if best >= constant:
         sentence = f"The advice is void: the best network ({metric} {best:.4g}) loses to the constant ({constant:.4g})."
-        return _void(sentence, "The networks learned nothing that holds on new rows: look at the data first.", excluded)
-    rates, estimates = tuple(arm.rates for arm in kept), np.array([arm.estimate for arm in kept])
-    losses = Losses(rates, _table(result, kept), estimates, _ratio(result), left)
+        closest = kept[best_guess(losses)]
+        reason = (
+            "The networks learned nothing that holds on new rows: look at the data first. "
+            f"Those with {describe(closest)} come closest."
+        )
+        return _void(sentence, reason, excluded, closest.rates)
     decision = decide(losses)
     if not kept[0].converged:
         decision = replace(decision, kind="cannot tell", arm=best_guess(losses), seeds_needed=None)
@@ -70,9 +76,9 @@ def _ratio(result: StudyResult) -> float:
     return float(np.mean([t["n_select"] / t["n_fit"] for t in result.trials]))
 
 
-def _void(sentence: str, reason: str, excluded: tuple[Rates, ...]) -> Advice:
-    nan = float("nan")
-    return Advice("void", nan, nan, (sentence, reason), "", nan, nan, nan, None, excluded)
+def _void(sentence: str, reason: str, excluded: tuple[Rates, ...], closest: Rates = (math.nan, math.nan)) -> Advice:
+    nan = math.nan
+    return Advice("void", *closest, (sentence, reason), "", nan, nan, nan, None, excluded)
 
 
 def _answer(decision: Decision, arms: list[Arm], metric: str) -> str:

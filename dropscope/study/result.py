@@ -56,7 +56,8 @@ class Advice:
 
     `kind` is "dropout", "no dropout", "cannot tell" or "void"; `sentences` are the answer and its reason; `code` is
     what to paste. `gain` is that of the best arm and `gain_se` its standard error, in units of the metric; `critical`
-    is the ratio of the two that had to be passed. `excluded` arms diverged.
+    is the ratio of the two that had to be passed. `excluded` arms diverged. Void advice has the rates that come closest
+    to the constant prediction, or nan where training diverged.
     """
 
     kind: str

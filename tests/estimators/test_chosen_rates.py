@@ -1,5 +1,6 @@
 """p="auto": the rates that a study of the training rows advises."""
 
+import math
 import warnings
 
 import numpy as np
@@ -65,10 +66,11 @@ def test_a_best_guess_is_followed(advised):
     assert regressor(p="auto", max_iter=2).fit(*product(0)).p_ == (0.1, 0.0)
 
 
-def test_a_void_study_is_said(advised):
-    advised("void", float("nan"), float("nan"))
-    with pytest.warns(ConvergenceWarning, match="no dropout is used: The answer. The reason."):
-        assert regressor(p="auto", max_iter=2).fit(*product(0)).p_ == (0.0, 0.0)
+@pytest.mark.parametrize(("closest", "used"), [((0.1, 0.5), (0.1, 0.5)), ((math.nan, math.nan), (0.0, 0.0))])
+def test_a_void_study_is_said_and_what_comes_closest_is_used(closest, used, advised):
+    advised("void", *closest)
+    with pytest.warns(ConvergenceWarning, match="The answer. The reason."):
+        assert regressor(p="auto", max_iter=2).fit(*product(0)).p_ == used
 
 
 def test_the_study_sees_the_table_and_the_labels(advised):

@@ -112,13 +112,16 @@ def test_diverged_networks_without_dropout_void_the_advice():
     advice = advise(studied(GAIN, arm0={"diverged": True}))
     assert advice.kind == "void"
     assert "training of the networks without dropout diverged" in advice.sentences[0]
+    assert math.isnan(advice.p_hidden)
 
 
 def test_losing_to_the_constant_voids_the_advice():
     advice = advise(studied(GAIN, constant=4.9))
     assert advice.kind == "void"
     assert "loses to the constant (4.9)" in advice.sentences[0]
-    assert math.isnan(advice.p_hidden)
+    assert (advice.p_input, advice.p_hidden) == (0, 0.25)
+    assert advice.sentences[1].endswith("Those with p=0.25 after each hidden layer come closest.")
+    assert advice.code == ""
 
 
 def test_test_scores_change_nothing():
