@@ -14,12 +14,22 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
 
 
-@pytest.fixture
-def seed():
-    """A fresh seed for each test, printed on failure; `DROPSCOPE_TEST_SEED=n` replays it."""
+@pytest.fixture(autouse=True)
+def fresh_seed():
+    """A fresh seed for each test, printed on failure; `DROPSCOPE_TEST_SEED=n` replays it.
+
+    Initial weights and masks come from torch's own generator, which is begun from it, and not where `generator` begins.
+    """
     value = int(os.environ.get("DROPSCOPE_TEST_SEED", secrets.randbits(31)))
     print(f"DROPSCOPE_TEST_SEED={value}")
+    torch.manual_seed(value + 1)
     return value
+
+
+@pytest.fixture
+def seed(fresh_seed):
+    """The seed of this test."""
+    return fresh_seed
 
 
 @pytest.fixture
