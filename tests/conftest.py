@@ -8,6 +8,7 @@ import pytest
 import torch
 
 pytest.register_assert_rewrite("contracts", "mask_contracts")
+torch.manual_seed(0)  # models that files make when they are read are the same in every run
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Several test processes with several threads each wait for one another most of the time.

@@ -22,3 +22,9 @@ def neighbour_sigmas(kept: Tensor, p: float, lags: tuple[int, ...] = (1, 2, 3, 4
     centred = kept.double().flatten() - (1 - p)
     error = p * (1 - p) / math.sqrt(centred.numel())
     return max(abs((centred[:-lag] * centred[lag:]).mean().item()) / error for lag in lags)
+
+
+def most_sigmas(found: Tensor, expected: Tensor, errors: Tensor) -> float:
+    """How many of its standard errors the farthest element lies off; one that cannot err may be off by rounding."""
+    rounding = 1e-5 * expected.abs().max()
+    return ((found - expected).abs() / errors.clamp(min=rounding)).max().item()
