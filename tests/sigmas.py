@@ -2,6 +2,7 @@
 
 import math
 
+import torch
 from torch import Tensor
 
 
@@ -26,5 +27,5 @@ def neighbour_sigmas(kept: Tensor, p: float, lags: tuple[int, ...] = (1, 2, 3, 4
 
 def most_sigmas(found: Tensor, expected: Tensor, errors: Tensor) -> float:
     """How many of its standard errors the farthest element lies off; one that cannot err may be off by rounding."""
-    rounding = 1e-5 * expected.abs().max()
+    rounding = torch.finfo(torch.float32).eps * expected.abs().max()
     return ((found - expected).abs() / errors.clamp(min=rounding)).max().item()

@@ -113,14 +113,13 @@ def _arms(result: StudyResult) -> Table:
     spectrum = ["k=1", *map(str, range(2, orders + 1)), f"≥{orders + 1}", "mean k"] if orders else []
     for name in [*names, *spectrum, "epoch"]:
         table.add_column(name, justify="right", no_wrap=True)
-    advised = (result.advice.p_input, result.advice.p_hidden) if result.advice else None
     for arm in result.arms:
         flag = "!" if arm.diverged or not arm.converged else "<" if arm.left else ""
         shares = [f"{value:.2f}" for value in (*arm.share, arm.rest, arm.mean_order)] if orders else []
         table.add_row(
             f"{arm.p_input:.4g}", rate_text(arm.p_hidden, ".4g"), *([f"{arm.lr:g}"] if lr else []),
             f"{arm.select:.4g}±{arm.select_se:.2g}", f"{arm.test:.4g}±{arm.test_se:.2g}",
-            *shares, f"{arm.best_epoch:.0f}{flag}", style="bold green" if arm.rates == advised else None,
+            *shares, f"{arm.best_epoch:.0f}{flag}", style="bold green" if arm is result.advised_arm else None,
         )  # fmt: skip
     table.add_section()
     for row in result.references:

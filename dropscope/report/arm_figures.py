@@ -7,7 +7,7 @@ import numpy as np
 
 from dropscope.report.law_words import law_of
 from dropscope.report.picture import Figure, Line, Panel
-from dropscope.report.reading import advised, advised_name, arm_name, number, orders_of, p_text, trials_of, variances
+from dropscope.report.reading import advised_name, arm_name, number, orders_of, p_text, trials_of, variances
 from dropscope.report.stacked_bars import order_colour
 from dropscope.study import Arm, StudyResult
 from dropscope.study.rates import SINGLE
@@ -93,7 +93,7 @@ def _panel(result: StudyResult, arm: Arm, curve: Curve, orders: list[str], last:
         best = [arm.best_epoch] * 2
         hover = [f"median best epoch {arm.best_epoch:g}"] * 2
         items.append(Line(best, [0.0, 1.0], "ink", "best epoch", "dash", 1.8, hover=hover))
-    mark = advised(result)
+    mark = result.advised_arm
     title = _title(arm) + (f" ({advised_name(result)})" if mark is not None and mark.rates == arm.rates else "")
     return Panel(
         title, "epoch", "share of variance", items, (0.0, 1.0), (1.0, 1.04 * last), _ticks(last), log_x=True,

@@ -8,7 +8,6 @@ import numpy as np
 from dropscope.report.picture import Figure, Level, Line, Panel
 from dropscope.report.reading import (
     PLACES,
-    advised,
     advised_name,
     arm_name,
     baseline,
@@ -87,7 +86,7 @@ def _loss_lines(result: StudyResult, place: str) -> list[Line]:
             rates, estimates = [p for p, _ in joined], [arm.estimate for _, arm in joined]
             lines.append(Line(rates, estimates, "vermilion", "estimate, with stop rows", "dash", 1.5))
     lost = [(p, arm.select) for p, arm in arms if not compared(arm)]
-    mark = advised(result)
+    mark = result.advised_arm
     ring = [(p, arm.select) for p, arm in arms if mark is not None and arm.rates == mark.rates]
     for points, label, marker, size in ((lost, LEFT_OUT, "cross", 8.0), (ring, advised_name(result), "ring", 16.0)):
         if points:

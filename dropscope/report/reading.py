@@ -12,7 +12,7 @@ from dropscope.study.metrics import LABELS
 from dropscope.study.rates import SINGLE, Rates, largest, middle, rate_of, rate_text
 
 __all__ = [
-    "PLACES", "advised", "advised_name", "arm_name", "baseline", "best", "compared", "interval", "loss_name", "number",
+    "PLACES", "advised_name", "arm_name", "baseline", "best", "compared", "interval", "loss_name", "number",
     "one_line", "orders_of", "p_text", "place_arms", "scores", "sentence", "shown_arms", "trials_of", "variances",
     "x_range",
 ]  # fmt: skip
@@ -203,23 +203,8 @@ def best(result: StudyResult) -> Arm | None:
     return min(sound, key=lambda arm: arm.select, default=None)
 
 
-def advised(result: StudyResult) -> Arm | None:
-    """Find the advised arm, a best guess where the data cannot tell.
-
-    Args:
-        result: the study.
-
-    Returns:
-        The arm; None where the advice is void.
-    """
-    advice = result.advice
-    if advice is None or advice.kind == "void":
-        return None
-    return next((arm for arm in result.arms if arm.rates == (advice.p_input, advice.p_hidden)), None)
-
-
 def advised_name(result: StudyResult) -> str:
-    """Name what `advised` finds: how sure the study is of it.
+    """Name the advised arm: how sure the study is of it.
 
     Args:
         result: the study.
@@ -241,7 +226,7 @@ def shown_arms(result: StudyResult) -> list[tuple[str, Arm]]:
     """
     zero = baseline(result)
     roles: dict[Rates, tuple[Arm, list[str]]] = {}
-    for role, arm in (("", zero), (advised_name(result), advised(result)), ("lowest loss", best(result))):
+    for role, arm in (("", zero), (advised_name(result), result.advised_arm), ("lowest loss", best(result))):
         if arm is not None:
             roles.setdefault(arm.rates, (arm, []))[1].append(role)
     named = [(arm, ", ".join(filter(None, mine))) for arm, mine in roles.values()]

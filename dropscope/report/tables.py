@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dropscope.report.reading import advised, number, orders_of, shown_arms, trials_of
+from dropscope.report.reading import number, orders_of, shown_arms, trials_of
 from dropscope.study import Arm, StudyResult
 from dropscope.study.metrics import LABELS
 from dropscope.study.rates import rate_of, rate_text
@@ -63,7 +63,7 @@ def arms_table(result: StudyResult) -> Table:
         cells += [_with_error(arm.select, arm.select_se), estimate, _with_error(arm.test, arm.test_se)]
         cells += _spectrum_cells((*arm.share, arm.rest), arm.mean_order, arm.total, len(orders))
         rows.append([*cells, number_text(arm.best_epoch), _flags(arm)])
-    mark = advised(result)
+    mark = result.advised_arm
     marked = frozenset(i for i, arm in enumerate(result.arms) if mark is not None and arm.rates == mark.rates)
     return _with_remarks(columns, rows, marked)
 

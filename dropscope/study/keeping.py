@@ -34,12 +34,11 @@ def refit(result: StudyResult, problem: Problem, recipe: Recipe, folder: Path) -
     Returns:
         What was trained and how it tests, and the files; nothing is kept where the advice is void.
     """
-    advice = result.advice
-    if advice is None or advice.kind == "void":
+    arm = result.advised_arm
+    if arm is None:
         for name in ("model.pt", "model.json"):
             (folder / name).unlink(missing_ok=True)  # of an earlier run: it is not what this study says
         return {}, []
-    arm = next(arm for arm in result.arms if arm.rates == (advice.p_input, advice.p_hidden))
     cut = problem.cutter.last()
     data = problem.encoded(cut)
     trial = Trial(arm.p_input, arm.p_hidden, arm.lr, seed=0)

@@ -117,8 +117,10 @@ def _is_running(folder: Path) -> bool:
     try:
         with FileLock(path, blocking=False):
             return False
-    except OSError as error:
-        return isinstance(error, Timeout)
+    except Timeout:
+        return True
+    except OSError:
+        return False
 
 
 def _of_another_version(path: Path) -> str:

@@ -101,6 +101,13 @@ class StudyResult:
     seconds: float = 0.0
     targets: tuple[str, ...] = ()
 
+    @property
+    def advised_arm(self) -> Arm | None:
+        """The advised arm, a best guess where the data cannot tell; None where the advice is void."""
+        if self.advice is None or self.advice.kind == "void":
+            return None
+        return next((arm for arm in self.arms if arm.rates == (self.advice.p_input, self.advice.p_hidden)), None)
+
     def summary(self) -> dict[str, Any]:
         """Everything but the trials, as plain data: what `dropscope study --json` prints.
 

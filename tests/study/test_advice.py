@@ -116,8 +116,10 @@ def test_diverged_networks_without_dropout_void_the_advice():
 
 
 def test_losing_to_the_constant_voids_the_advice():
-    advice = advise(studied(GAIN, constant=4.9))
+    result = studied(GAIN, constant=4.9)
+    advice = advise(result)
     assert advice.kind == "void"
+    assert replace(result, advice=advice).advised_arm is None
     assert "loses to the constant (4.9)" in advice.sentences[0]
     assert (advice.p_input, advice.p_hidden) == (0, 0.25)
     assert advice.sentences[1].endswith("Those with p=0.25 after each hidden layer come closest.")
