@@ -51,7 +51,7 @@ def loss_figure(result: StudyResult) -> Figure | None:
     if not sound:
         return None
     seen = [score for arm in sound for score in scores(result, arm)]
-    ends = [arm.select + sign * arm.select_se for arm in sound for sign in (-1, 1)]
+    ends = [end for arm in sound for end in (arm.select - arm.select_se, arm.select + arm.select_se, arm.estimate)]
     levels, y_range = _reference_levels(result, [v for v in (*seen, *ends) if math.isfinite(v)])
     panels = [
         Panel(
